@@ -1,0 +1,5 @@
+"""`pytest-llmcall …`: the command line tool."""
+
+
+def main() -> int:
+    return 0

@@ -1,0 +1,146 @@
+"""The error tree. Three kinds are never mixed: the user's mistake, no reply, and a broken check.
+
+LLMCallError
+├── SettingsError            an option, ini key or environment that cannot be used (shown as a usage error)
+├── CaseFileError            every problem of one case file, found before anything is asked
+├── NoReply                  nothing came back that can be judged: ERROR, never FAILED
+│   ├── TimedOut             the deadline of the call passed
+│   ├── InfrastructureError  the provider, the network or a process failed; worth one more try
+│   ├── ConfigurationError   cannot work until somebody changes something; stops what it concerns
+│   └── NotAsked             the call was never made, because the executor had stopped
+└── BrokenValidator          a check crashed or gave no answer: ERROR, never FAILED
+CheckFailed (AssertionError) a bad reply; composed from verdicts, see `verdict.py`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class LLMCallError(Exception):
+    """The root of what this package raises, but for `CheckFailed`."""
+
+
+class SettingsError(LLMCallError):
+    """An option, an ini key or the machine's set-up cannot be used; the text says what to do."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Source:
+    """Where something stands in a file; lines and columns count from 1, and 0 means unknown."""
+
+    path: Path
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}" if self.line else str(self.path)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One thing that is wrong in a case file, with a code that stays the same over releases."""
+
+    source: Source
+    code: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.code} {self.message}"
+
+
+class CaseFileError(LLMCallError):
+    """All problems of one case file at once."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(sorted(problems))
+        count = f"{len(self.problems)} problem{'s' if len(self.problems) != 1 else ''}"
+        super().__init__("\n".join([f"{count} in {self.problems[0].source.path}", *map(str, self.problems)]))
+
+
+class NoReply(LLMCallError):
+    """Nothing came back that a validator could judge.
+
+    Args:
+        reason: One sentence that a user reads first, for example "no reply within 60 s".
+        received: The text that had arrived before the end, possibly empty.
+        detail: Further lines: the end of stderr, an API message.
+        remedy: What to do about it, possibly empty.
+        evidence: The file that holds everything that was received, if it was kept.
+        attempts: How many times the call was made.
+    """
+
+    kind = "no reply"
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        received: str = "",
+        detail: str = "",
+        remedy: str = "",
+        evidence: Path | None = None,
+        attempts: int = 1,
+    ) -> None:
+        self.reason = reason
+        self.received = received
+        self.detail = detail
+        self.remedy = remedy
+        self.evidence = evidence
+        self.attempts = attempts
+        super().__init__(reason)
+
+
+class TimedOut(NoReply):
+    """The deadline of the call passed; everything that it had started was ended."""
+
+    kind = "timeout"
+
+
+class InfrastructureError(NoReply):
+    """The provider, the network or a process failed: overload, rate limit, a cut stream, a crash."""
+
+    kind = "infrastructure"
+
+
+class ConfigurationError(NoReply):
+    """The call cannot work until somebody changes something; the remedy says what.
+
+    Args:
+        scope: What it stops: "executor" (not logged in), "model" (unknown model) or "call" (bad schema).
+    """
+
+    kind = "configuration"
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        scope: str = "executor",
+        received: str = "",
+        detail: str = "",
+        remedy: str = "",
+        evidence: Path | None = None,
+        attempts: int = 1,
+    ) -> None:
+        self.scope = scope
+        super().__init__(reason, received=received, detail=detail, remedy=remedy, evidence=evidence, attempts=attempts)
+
+
+class NotAsked(NoReply):
+    """The call was never made: its executor had stopped, or the run was ending."""
+
+    kind = "not asked"
+
+
+class BrokenValidator(LLMCallError):
+    """A check that crashed, gave no answer or cannot be called; says nothing about the reply."""
+
+    def __init__(self, validator: str, reason: str, *, source: Source | None = None) -> None:
+        self.validator = validator
+        self.reason = reason
+        self.source = source
+        where = f" ({source})" if source else ""
+        super().__init__(f"broken validator {validator!r}{where}: {reason}")
