@@ -2,4 +2,5 @@
 
 
 def main() -> int:
+    """Run the command line tool and return its exit code."""
     return 0
