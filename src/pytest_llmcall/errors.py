@@ -70,9 +70,12 @@ class NoReply(LLMCallError):
         remedy: What to do about it, possibly empty.
         evidence: The file that holds everything that was received, if it was kept.
         attempts: How many times the call was made.
+
+    `queued_s` is how many seconds the call waited for a slot before it was made.
     """
 
     kind = "no reply"
+    queued_s = 0.0
 
     def __init__(
         self,

@@ -79,6 +79,7 @@ class Reply:
         usage: Tokens, or None where the provider counted none.
         cost_usd: US dollars as the provider or its client estimates them; None if unknown.
         duration_s: Seconds of the attempt that answered, from its start.
+        queued_s: Seconds that the call waited for a slot before; no part of the duration.
         turns: Model turns taken.
         attempts: How many times the call was made, the answering attempt included.
         denied: Tools that the model asked for and was not allowed to use.
@@ -98,6 +99,7 @@ class Reply:
     usage: Usage | None = None
     cost_usd: float | None = None
     duration_s: float = 0.0
+    queued_s: float = 0.0
     turns: int = 1
     attempts: int = 1
     denied: tuple[str, ...] = ()

@@ -1,0 +1,148 @@
+"""Settings: options and ini keys, read once into a frozen record; every bad value is reported at once.
+
+Knows nothing of pytest: it is handed two functions that look up an option and an ini key.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pytest_llmcall.errors import SettingsError
+
+DEFAULT_CONCURRENCY: Final = 8
+DEFAULT_TIMEOUT_S: Final = 120.0
+DEFAULT_MODEL: Final = "max/default"
+DEFAULT_EVIDENCE: Final = ".llmcall"
+DEFAULT_FILES: Final = ("*.llm.yaml", "*.llm.yml", "*.llm.json")
+HOW_TO_RUN: Final = "LLM items cost time and money; run them with -m llm or --llm (or set llm_run = always)"
+
+Lookup = Callable[[str], Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the user asked for.
+
+    Attributes:
+        run: Whether LLM items run; else they are skipped.
+        concurrency: The most calls in flight at once.
+        timeout: Seconds for a call that names no deadline.
+        model: The model of calls that name none.
+        force_models: Models that replace those that cases name; several run the suite once each.
+        claude: The CLI that the user named, or None to look for one.
+        local: Whether the embedded model answers every call.
+        local_model: A GGUF file instead of the embedded model's own.
+        evidence: The folder of all runs' evidence.
+        files: Globs of case files, matched against a file's name, or its path where they hold a slash.
+    """
+
+    run: bool
+    concurrency: int = DEFAULT_CONCURRENCY
+    timeout: float = DEFAULT_TIMEOUT_S
+    model: str = DEFAULT_MODEL
+    force_models: tuple[str, ...] = ()
+    claude: str | None = None
+    local: bool = False
+    local_model: Path | None = None
+    evidence: Path = Path(DEFAULT_EVIDENCE)
+    files: tuple[str, ...] = DEFAULT_FILES
+
+
+def read_settings(option: Lookup, ini: Lookup, *, rootdir: Path, invocation_dir: Path) -> Settings:
+    """Return the settings of a run.
+
+    Args:
+        option: Looks up an option by its destination; None means that it was not given.
+        ini: Looks up an ini key; an empty value means that it was not set.
+        rootdir: What the ini key of the evidence folder is relative to.
+        invocation_dir: What paths on the command line are relative to.
+
+    Raises:
+        SettingsError: At least one value cannot be used; the text names them all.
+    """
+    problems: list[str] = []
+    local_model = _local_model(option("llm_local_model"), invocation_dir, problems)
+    settings = Settings(
+        run=_run(option, ini, problems),
+        concurrency=_concurrency(option, ini, problems),
+        timeout=_timeout(option, ini, problems),
+        model=_text("model", option("llm_model"), ini("llm_model"), problems) or DEFAULT_MODEL,
+        force_models=tuple(dict.fromkeys(option("llm_force_model") or ())),
+        claude=option("llm_claude") or ini("llm_claude") or None,
+        local=bool(option("llm_local")) or local_model is not None,
+        local_model=local_model,
+        evidence=_evidence(option("llm_evidence"), ini("llm_evidence"), rootdir, invocation_dir),
+        files=tuple(ini("llm_files") or DEFAULT_FILES),
+    )
+    if problems:
+        raise SettingsError("\n".join(problems))
+    return settings
+
+
+def names_llm(markexpr: str) -> bool:
+    """Return whether a `-m` expression contains the name `llm`, quoted text aside."""
+    unquoted = re.sub(r"'[^']*'|\"[^\"]*\"", " ", markexpr)
+    return "llm" in re.findall(r"[\w:+\-.\[\]\\/]+", unquoted)
+
+
+def _run(option: Lookup, ini: Lookup, problems: list[str]) -> bool:
+    value = ini("llm_run") or "selected"
+    if value not in {"selected", "always"}:
+        problems.append(f"llm_run = {value!r} in the ini file: write always, or selected (the default)")
+    return bool(option("llm")) or names_llm(option("markexpr") or "") or value == "always"
+
+
+def _concurrency(option: Lookup, ini: Lookup, problems: list[str]) -> int:
+    for name, value in (("--llm-concurrency", option("llm_concurrency")), ("llm_concurrency", ini("llm_concurrency"))):
+        if value is None or value == "":
+            continue
+        if re.fullmatch(r"\s*\+?\d+\s*", value) and int(value) > 0:
+            return int(value)
+        problems.append(f"{name} is {value!r}: write how many calls may be in flight at once, 1 or more")
+        return DEFAULT_CONCURRENCY
+    return DEFAULT_CONCURRENCY
+
+
+def _timeout(option: Lookup, ini: Lookup, problems: list[str]) -> float:
+    for name, value in (("--llm-timeout", option("llm_timeout")), ("llm_timeout", ini("llm_timeout"))):
+        if value is None or value == "":
+            continue
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = math.nan
+        if math.isfinite(seconds) and seconds > 0:
+            return seconds
+        problems.append(f"{name} is {value!r}: write a number of seconds above 0")
+        return DEFAULT_TIMEOUT_S
+    return DEFAULT_TIMEOUT_S
+
+
+def _text(what: str, given: str | None, configured: str, problems: list[str]) -> str | None:
+    for name, value in ((f"--llm-{what}", given), (f"llm_{what}", configured or None)):
+        if value is None:
+            continue
+        if not value.strip():
+            problems.append(f"{name} is empty: write a name")
+        return value.strip()
+    return None
+
+
+def _local_model(given: str | None, invocation_dir: Path, problems: list[str]) -> Path | None:
+    if given is None:
+        return None
+    path = invocation_dir / Path(given).expanduser()
+    if not path.is_file():
+        problems.append(f"--llm-local-model is {given!r}: there is no such file; write the path of a GGUF file")
+    return path
+
+
+def _evidence(given: str | None, configured: str, rootdir: Path, invocation_dir: Path) -> Path:
+    if given:
+        return invocation_dir / Path(given).expanduser()
+    return rootdir / Path(configured or DEFAULT_EVIDENCE).expanduser()

@@ -1,0 +1,53 @@
+"""Limit: holds a slot for each attempt of a call, so that at most N are in flight. Never holds one for a case."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import anyio
+
+from pytest_llmcall.call import Call
+from pytest_llmcall.errors import NoReply
+from pytest_llmcall.executors import Executor
+from pytest_llmcall.reply import Reply
+
+
+class Slots:
+    """The slots of a run, shared by all of its executors; belongs to the executors' loop."""
+
+    def __init__(self, limit: int) -> None:
+        self._limiter = anyio.CapacityLimiter(limit)
+        self.peak = 0
+
+    async def acquire(self, holder: object) -> None:
+        """Wait for a slot, in the order of asking."""
+        await self._limiter.acquire_on_behalf_of(holder)
+        self.peak = max(self.peak, int(self._limiter.borrowed_tokens))
+
+    def release(self, holder: object) -> None:
+        """Give a slot back."""
+        self._limiter.release_on_behalf_of(holder)
+
+
+class Limit:
+    """Waits for a slot, then asks."""
+
+    def __init__(self, inner: Executor, slots: Slots) -> None:
+        self._inner = inner
+        self._slots = slots
+
+    async def execute(self, call: Call) -> Reply:
+        """Return the reply, with the seconds that the call waited for its slot."""
+        asked = time.monotonic()
+        holder = object()
+        await self._slots.acquire(holder)
+        queued_s = time.monotonic() - asked
+        try:
+            reply = await self._inner.execute(call)
+        except NoReply as error:
+            error.queued_s += queued_s
+            raise
+        finally:
+            self._slots.release(holder)
+        return replace(reply, queued_s=reply.queued_s + queued_s)
