@@ -210,10 +210,11 @@ def test_closing_cuts_what_hangs(turn: Hang | Gate | Delay) -> None:
 def test_closing_does_not_wait_for_idle_connections() -> None:
     with ScriptedModel() as model:
         host, port = model.url.removeprefix("http://").split(":")
-        idle = socket.create_connection((host, int(port)))
-    idle.settimeout(10)
-    assert idle.recv(1) == b""
-    idle.close()
+        idle = socket.create_connection((host, int(port)), timeout=10)
+        idle.sendall(b"HEAD / HTTP/1.1\r\n\r\n")
+        assert idle.recv(1000).startswith(b"HTTP/1.1 200")
+    with idle:
+        assert idle.recv(1) == b""
 
 
 def test_a_client_that_goes_away_counts_no_more_as_in_flight(model: ScriptedModel) -> None:
