@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Final
 
@@ -88,6 +89,11 @@ def names_llm(markexpr: str) -> bool:
     """Return whether a `-m` expression contains the name `llm`, quoted text aside."""
     unquoted = re.sub(r"'[^']*'|\"[^\"]*\"", " ", markexpr)
     return "llm" in re.findall(r"[\w:+\-.\[\]\\/]+", unquoted)
+
+
+def matches(path: Path, globs: Iterable[str]) -> bool:
+    """Return whether a path is that of a case file."""
+    return any(fnmatch(path.as_posix() if "/" in glob else path.name, glob) for glob in globs)
 
 
 def _run(option: Lookup, ini: Lookup, problems: list[str]) -> bool:

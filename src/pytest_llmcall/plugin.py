@@ -1,1 +1,106 @@
-"""The pytest11 entry: options, marker, fixtures, hooks. No logic, and nothing heavy at import."""
+"""The pytest11 entry: options, marker, hooks. No logic, and nothing heavy at import.
+
+What a run without LLM items pays for is this module and `_settings`; the rest is imported when it is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_llmcall import _settings
+from pytest_llmcall.errors import BrokenValidator, NoReply, SettingsError
+
+SETTINGS = pytest.StashKey[_settings.Settings]()
+
+MARKER = "llm: asks a language model; runs only with -m llm, --llm or llm_run = always"
+OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("--llm", {"action": "store_true", "help": "run LLM items; without this or -m llm they are skipped"}),
+    ("--llm-concurrency", {"metavar": "N", "help": "calls in flight at once (default 8)"}),
+    ("--llm-timeout", {"metavar": "S", "help": "seconds for a call that names no deadline (default 120)"}),
+    ("--llm-model", {"metavar": "M", "help": "model of calls that name none (default max/default)"}),
+    (
+        "--llm-force-model",
+        {
+            "metavar": "M",
+            "action": "append",
+            "help": "replaces the models that cases name; given several times, runs once each",
+        },
+    ),
+    ("--llm-claude", {"metavar": "PATH", "help": "the claude CLI (default: on PATH, then the known places)"}),
+    ("--llm-local", {"action": "store_true", "help": "answer every call with the embedded model"}),
+    ("--llm-local-model", {"metavar": "FILE", "help": "answer every call with this GGUF file; implies --llm-local"}),
+    ("--llm-evidence", {"metavar": "DIR", "help": "where the evidence goes (default .llmcall in rootdir)"}),
+)
+INI: tuple[tuple[str, str, str | None], ...] = (
+    ("llm_run", "when LLM items run: selected (default) or always", None),
+    ("llm_concurrency", "default of --llm-concurrency", None),
+    ("llm_timeout", "default of --llm-timeout", None),
+    ("llm_model", "default of --llm-model", None),
+    ("llm_claude", "default of --llm-claude", None),
+    ("llm_evidence", "default of --llm-evidence, relative to rootdir", None),
+    ("llm_files", "globs of case files (default *.llm.yaml *.llm.yml *.llm.json)", "args"),
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options and ini keys; their values are checked in `_settings`."""
+    group = parser.getgroup("llmcall", "LLM test cases")
+    for name, how in OPTIONS:
+        default = {} if how.get("action") == "store_true" else {"default": None}
+        group.addoption(name, **default, **how)
+    for name, text, kind in INI:
+        parser.addini(name, text, type="args" if kind == "args" else "string", default=None)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Read the settings, and start the machinery if LLM items are to run."""
+    config.addinivalue_line("markers", MARKER)
+    try:
+        settings = _settings.read_settings(
+            config.getoption, config.getini, rootdir=config.rootpath, invocation_dir=config.invocation_params.dir
+        )
+    except SettingsError as error:
+        raise pytest.UsageError(str(error)) from error
+    config.stash[SETTINGS] = settings
+    if settings.run:
+        from pytest_llmcall._lifecycle import Lifecycle  # noqa: PLC0415 - heavy
+
+        config.pluginmanager.register(Lifecycle(config, settings), "llmcall-run")
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Collect case files."""
+    settings = parent.config.stash[SETTINGS]
+    if not _settings.matches(file_path, settings.files):
+        return None
+    from pytest_llmcall._items import CaseFile  # noqa: PLC0415 - heavy
+
+    return CaseFile.from_parent(parent, path=file_path, settings=settings)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(
+    call: pytest.CallInfo[None],
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Report no reply and a broken validator as ERROR, whoever raised them and whatever an xfail mark says."""
+    report = yield
+    if call.excinfo is not None and isinstance(call.excinfo.value, NoReply | BrokenValidator):
+        if report.when == "call":
+            report.when = "setup"
+        report.outcome = "failed"
+        if hasattr(report, "wasxfail"):
+            del report.wasxfail
+    return report
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip LLM items, unless the user asked for them."""
+    if not config.stash[SETTINGS].run:
+        skip = pytest.mark.skip(reason=_settings.HOW_TO_RUN)
+        for item in items:
+            if item.get_closest_marker("llm"):
+                item.add_marker(skip)

@@ -1,0 +1,218 @@
+"""Case files as pytest nodes: a file is a module whose functions are its cases, so fixtures and marks just work."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import shutil
+import types
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+import pytest
+
+from pytest_llmcall import _casefile, concurrency
+from pytest_llmcall._run import run_case
+from pytest_llmcall._session import Session, now
+from pytest_llmcall._settings import Settings
+from pytest_llmcall.case import Case, CustomCheck
+from pytest_llmcall.errors import CaseFileError, Problem
+from pytest_llmcall.executors.models import parse_model
+from pytest_llmcall.outcome import Outcome, Status
+from pytest_llmcall.reports.record import record, summary
+from pytest_llmcall.reports.terminal import case_text
+from pytest_llmcall.validators.custom import bind_custom
+from pytest_llmcall.verdict import CheckFailed, Validator
+
+MODEL_ARGUMENT: Final = "llmcall_model"
+SESSION: Final = pytest.StashKey[Session]()
+RECORD: Final = pytest.StashKey[dict[str, Any]]()
+
+
+class CaseFile(pytest.Module):
+    """A case file. It stands where a test module would, so that module-scoped fixtures have a place."""
+
+    def __init__(self, *, settings: Settings, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.settings = settings
+
+    def _getobj(self) -> types.ModuleType:
+        return types.ModuleType(self.path.name)
+
+    def collect(self) -> Iterator[pytest.Item | pytest.Collector]:
+        """Yield an item per case, or report every problem of the file at once."""
+        cases = _casefile.load(self.path, custom=self._is_fixture)
+        if problems := list(self._shadowed(cases)):
+            raise CaseFileError(problems)
+        for case in cases:
+            yield from self._items(case)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> Any:
+        """Show the problems of a file without a traceback of ours."""
+        if isinstance(excinfo.value, CaseFileError):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo)
+
+    def _fixture(self, name: str) -> Any:
+        found = self.session._fixturemanager.getfixturedefs(name, self)  # noqa: SLF001 - no public way to look one up
+        return found[-1] if found else None
+
+    def _is_fixture(self, name: str) -> bool:
+        return self._fixture(name) is not None
+
+    def _shadowed(self, cases: Iterable[Case]) -> Iterator[Problem]:
+        for case in cases:
+            for check in case.checks:
+                if isinstance(check, CustomCheck):
+                    continue
+                fixture = self._fixture(check.name)
+                if fixture is not None:
+                    yield _casefile.shadowed_name_problem(check.name, case.source, _where(fixture.func))
+
+    def _items(self, case: Case) -> Iterator[pytest.Item]:
+        function = _function(case, self.settings.force_models)
+        setattr(self.obj, case.id, function)
+        # The way of a test function: it honours parametrized fixtures and pytest_generate_tests.
+        for plain in self._genfunctions(case.id, function):
+            yield CaseItem.from_parent(
+                self,
+                name=plain.name,
+                callspec=getattr(plain, "callspec", None),
+                callobj=function,
+                fixtureinfo=plain._fixtureinfo,  # noqa: SLF001 - as pytest-asyncio does
+                keywords=dict.fromkeys(mark.name for mark in plain.iter_markers()),
+                originalname=plain.originalname,
+                case=case,
+            )
+
+
+class CaseItem(pytest.Function):
+    """One case: its fixtures are the validators that it names."""
+
+    def __init__(self, *, case: Case, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.case = case
+
+    def runtest(self) -> None:
+        """Ask, judge, keep the outcome, and raise what it means."""
+        session = self.config.stash[SESSION]
+        started = now()
+        outcome = run_case(
+            session.resolved(self._call(session.settings)),
+            self._validators(),
+            executor=session.executor,
+            wait=concurrency.wait,
+        )
+        kept = record(outcome, nodeid=self.nodeid, started=started, ended=now())
+        session.keep(kept)
+        self.stash[RECORD] = {**kept, "peak": session.peak}
+        self.user_properties.extend(_properties(kept))
+        _raise(outcome)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:  # noqa: ARG002 - pytest's signature
+        """Show the case instead of a traceback of ours."""
+        outcome = getattr(excinfo.value, "outcome", None)
+        if not isinstance(outcome, Outcome):
+            return super().repr_failure(excinfo)
+        return _shown(case_text(outcome), summary(outcome), self.case)
+
+    def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
+        """Return the place of the case in its file."""
+        return self.path, self.case.source.line - 1, self.name
+
+    def _call(self, settings: Settings) -> Any:
+        from dataclasses import replace  # noqa: PLC0415
+
+        model = self.funcargs.get(MODEL_ARGUMENT) or next(iter(settings.force_models), None)
+        return replace(self.case.call, model=model) if model else self.case.call
+
+    def _validators(self) -> list[Validator]:
+        return [
+            bind_custom(check, self.funcargs[check.name]) if isinstance(check, CustomCheck) else check
+            for check in self.case.checks
+        ]
+
+
+def unmet_need(case: Case, settings: Settings) -> str | None:
+    """Return why a case cannot run here in one line, or None."""
+    for need in case.needs:
+        if reason := _unmet(need, local=settings.local):
+            return f"needs {need}: {reason}"
+    model = case.call.model if not settings.force_models else None
+    if model and parse_model(model).provider == "litellm":
+        return f"the model {model!r} needs LiteLLM, which this version does not ask yet"
+    return None
+
+
+def _unmet(need: str, *, local: bool) -> str | None:
+    kind, _, name = need.partition(":")
+    if kind == "env":
+        return None if os.environ.get(name) else f"the environment variable {name} is not set"
+    if kind == "command":
+        return None if shutil.which(name) else f"there is no command {name} on PATH"
+    if kind == "judge":
+        return "this version has no agent validator yet"
+    if local and kind == "capable-model":
+        return "the embedded model is too small"
+    if local and kind == "network":
+        return "--llm-local answers without a network"
+    return None
+
+
+def _function(case: Case, force_models: tuple[str, ...]) -> Any:
+    def run(**_: object) -> None:
+        raise AssertionError("a case runs in CaseItem.runtest")
+
+    custom = dict.fromkeys(check.name for check in case.checks if isinstance(check, CustomCheck))
+    marks = [pytest.mark.llm, *(getattr(pytest.mark, mark.name)(*mark.args, **mark.kwargs) for mark in case.marks)]
+    if len(force_models) > 1:
+        custom[MODEL_ARGUMENT] = None
+        marks.append(pytest.mark.parametrize(MODEL_ARGUMENT, force_models, ids=force_models))
+    run.__name__ = case.id
+    run.__doc__ = case.description
+    run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in custom]
+    )
+    run.pytestmark = marks  # type: ignore[attr-defined]
+    return run
+
+
+def _raise(outcome: Outcome) -> None:
+    error: Exception
+    if outcome.status is Status.PASSED:
+        return
+    if outcome.no_reply is not None:
+        error = outcome.no_reply
+    elif outcome.broken:
+        error = outcome.broken[0]
+    else:
+        error = CheckFailed(outcome.verdicts)
+    error.outcome = outcome  # type: ignore[attr-defined]
+    raise error
+
+
+def _shown(text: str, reason: str, case: Case) -> Any:
+    """Return a representation that reporters know, with our text, and the case as its place."""
+    try:
+        raise _Shown(text)  # noqa: TRY301 - pytest asks for an exception that was raised
+    except _Shown as error:
+        shown: Any = pytest.ExceptionInfo.from_exception(error).getrepr(style="value")
+    shown.reprcrash.path = str(case.source.path)
+    shown.reprcrash.lineno = case.source.line
+    shown.reprcrash.message = reason
+    return shown
+
+
+class _Shown(Exception):
+    """Carries a text into pytest's own representation."""
+
+
+def _properties(kept: Mapping[str, Any]) -> list[tuple[str, object]]:
+    names = {"model": "model", "duration_s": "duration_s", "tokens": "tokens", "cost_usd": "cost_usd", "tape": "tape"}
+    known = [(f"llm_{name}", kept[key]) for name, key in names.items() if kept[key] is not None]
+    return [("llm_status", kept["status"]), *known]
+
+
+def _where(function: Any) -> str:
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code else repr(function)

@@ -1,0 +1,140 @@
+"""The hooks of a run whose LLM items are to run: start, skip what cannot run here, gather, report, end.
+
+Registered by `plugin.py` only if the user asked for LLM items; starts nothing before the first one is certain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import asdict
+from typing import Any, Final
+
+import pytest
+
+from pytest_llmcall._items import RECORD, SESSION, CaseItem, unmet_need
+from pytest_llmcall._session import RunIdentity, Session, shown_path
+from pytest_llmcall._settings import Settings
+from pytest_llmcall.concurrency import LanesPlugin
+from pytest_llmcall.errors import SettingsError
+from pytest_llmcall.reports.terminal import RunSummary, summary_lines
+
+LANES_PER_CALL: Final = 2  # while one lane's call is in flight, another one sets up or tears down
+WORKER_INPUT: Final = "llmcall_run"
+
+
+class Lifecycle:
+    """One run's hooks; in a worker of pytest-xdist it asks, in its controller it only reports."""
+
+    def __init__(self, config: pytest.Config, settings: Settings) -> None:
+        self.config = config
+        self.settings = settings
+        worker_input = getattr(config, "workerinput", None)
+        self.identity = RunIdentity(**worker_input[WORKER_INPUT]) if worker_input else RunIdentity.new()
+        self.session: Session | None = None
+        self.records: list[dict[str, Any]] = []
+        self.lanes: LanesPlugin | None = None
+        self.lanes_off = self._why_no_lanes()
+        if not self.lanes_off:
+            self.lanes = LanesPlugin(
+                config, lanes=LANES_PER_CALL * settings.concurrency, alone=why_alone, managed=is_managed
+            )
+            config.pluginmanager.register(self.lanes, "llmcall-lanes")
+
+    def _why_no_lanes(self) -> str:
+        option = self.config.option
+        if getattr(self.config, "workerinput", None) or self._is_controller() or option.collectonly:
+            return "-"
+        if self.settings.concurrency == 1:
+            return "one call at a time: items run one after another, by pytest's own loop"
+        for name, flag in (("usepdb", "--pdb"), ("trace", "--trace")):
+            if getattr(option, name, False):
+                return f"{flag}: items run one after another, by pytest's own loop"
+        return ""
+
+    def _is_controller(self) -> bool:
+        return self.config.pluginmanager.hasplugin("dsession")
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Skip the cases that cannot run here, each with its reason."""
+        for item in items:
+            if isinstance(item, CaseItem) and (reason := unmet_need(item.case, self.settings)):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Start what the calls need, now that it is certain that there are any."""
+        if self.config.option.collectonly or not any(map(_asks, session.items)):
+            return
+        started = Session(self.settings, self.identity)
+        try:
+            started.start()
+        except SettingsError as error:
+            raise pytest.UsageError(str(error)) from error
+        self.session = self.config.stash[SESSION] = started
+
+    def pytest_report_collectionfinish(self) -> list[str]:
+        """Say who answers, and where the evidence goes."""
+        if self.session is None:
+            return []
+        off = [f"llmcall: {self.lanes_off}"] if len(self.lanes_off) > 1 else []
+        return [*self.session.header(self.config.rootpath), *off]
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Attach the outcome's record, and take the wait for a slot out of the item's duration."""
+        report = yield
+        if call.when == "call" and (kept := item.stash.get(RECORD, None)):
+            report.llmcall = kept
+            report.duration = max(0.0, report.duration - kept["queued_s"])
+        return report
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Gather the records; a worker's come to its controller with its reports."""
+        if kept := getattr(report, "llmcall", None):
+            self.records.append(kept)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Tell a worker which run it belongs to, and its share of the limit."""
+        shared = {**asdict(self.identity), "share": len(node.config.getoption("tx", None) or [1])}
+        node.workerinput[WORKER_INPUT] = shared
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Write the closing section."""
+        if not self.records:
+            return
+        folder = self.settings.evidence / "runs" / self.identity.name
+        summary = RunSummary(
+            peak=max(each["peak"] for each in self.records),
+            evidence=shown_path(folder, self.config.rootpath),
+            lanes=self._lanes_lines(),
+        )
+        terminalreporter.section("llmcall")
+        for line in summary_lines(self.records, summary, everything=self.config.option.verbose > 0):
+            terminalreporter.write_line(line)
+
+    def _lanes_lines(self) -> Sequence[str]:
+        return []
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_unconfigure(self) -> None:
+        """End everything that the run started."""
+        if self.session is not None:
+            self.session.close()
+
+
+def is_managed(item: pytest.Item) -> bool:
+    """Return whether an item is an LLM item."""
+    return item.get_closest_marker("llm") is not None
+
+
+def why_alone(item: pytest.Item) -> str | None:
+    """Return why an item does not overlap with others, or None if it does."""
+    return None if isinstance(item, CaseItem) else "not an LLM item"
+
+
+def _asks(item: pytest.Item) -> bool:
+    return isinstance(item, CaseItem) and not item.get_closest_marker("skip")

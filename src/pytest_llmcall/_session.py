@@ -1,0 +1,205 @@
+"""The session of a run: what is started once, shared by all items, and ended with the run.
+
+Made when the first LLM item is about to run, so that a run without any pays nothing. The executors live on a loop
+of their own in a thread of their own: an item that blocks cannot turn another item's reply into a timeout.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from concurrent.futures import CancelledError as FutureCancelledError
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+from uuid import uuid4
+
+from pytest_llmcall._settings import Settings
+from pytest_llmcall.call import Call
+from pytest_llmcall.errors import ConfigurationError, NotAsked
+from pytest_llmcall.executors import Executor
+from pytest_llmcall.reply import Reply
+from pytest_llmcall.reports.evidence import RunFolder, open_run, run_name
+
+if TYPE_CHECKING:
+    from anyio.from_thread import BlockingPortal
+
+    from pytest_llmcall.executors.limit import Slots
+    from pytest_llmcall.local_model import LocalModel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunIdentity:
+    """What all processes of one run share.
+
+    Attributes:
+        run_id: Marks every process that the run starts.
+        name: The name of the run's evidence folder.
+        share: Over how many workers the limit is split.
+    """
+
+    run_id: str
+    name: str
+    share: int = 1
+
+    @classmethod
+    def new(cls, *, share: int = 1) -> Self:
+        """Return the identity of a new run."""
+        run_id = uuid4().hex
+        return cls(run_id=run_id, name=run_name(datetime.now(UTC), run_id), share=share)
+
+
+class PortalExecutor:
+    """Asks an executor that lives on another thread's loop, from whatever loop the caller runs on."""
+
+    def __init__(self, portal: BlockingPortal, inner: Executor) -> None:
+        self._portal = portal
+        self._inner = inner
+
+    async def execute(self, call: Call) -> Reply:
+        """Return the reply; cancelling this cancels the call, which ends its processes."""
+        try:
+            future = self._portal.start_task_soon(self._inner.execute, call)
+        except RuntimeError as error:
+            raise NotAsked("not asked: the run is ending") from error
+        try:
+            return await asyncio.wrap_future(future)
+        except FutureCancelledError as error:
+            raise NotAsked("not asked: the run is ending") from error
+
+
+class Session:
+    """What LLM items share; `executor` is ready after `start`."""
+
+    def __init__(self, settings: Settings, identity: RunIdentity) -> None:
+        self.settings = settings
+        self.identity = identity
+        self._ending = ExitStack()
+        self._slots: Slots | None = None
+        self._executor: Executor | None = None
+        self._folder: RunFolder | None = None
+        self.answered_by = ""
+
+    @property
+    def executor(self) -> Executor:
+        """Who is asked."""
+        if self._executor is None:
+            raise RuntimeError("the session has not been started")
+        return self._executor
+
+    @property
+    def folder(self) -> RunFolder:
+        """Where this run's evidence goes."""
+        if self._folder is None:
+            raise RuntimeError("the session has not been started")
+        return self._folder
+
+    @property
+    def concurrency(self) -> int:
+        """The most calls in flight at once in this process."""
+        return max(1, self.settings.concurrency // self.identity.share)
+
+    @property
+    def peak(self) -> int:
+        """The most calls that were in flight at once, so far."""
+        return self._slots.peak if self._slots else 0
+
+    def start(self) -> None:
+        """Start what the run's calls need.
+
+        Raises:
+            SettingsError: The evidence folder cannot be written, or the embedded model does not start.
+        """
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End everything that was started; may be called more than once."""
+        self._executor = None
+        self._ending.close()
+
+    def resolved(self, call: Call) -> Call:
+        """Return a call with the run's model and deadline where it names none."""
+        return call.resolved(model=self.settings.model, timeout=self.settings.timeout)
+
+    def _start(self) -> None:
+        from anyio.from_thread import start_blocking_portal  # noqa: PLC0415 - heavy
+
+        from pytest_llmcall.executors.claude.guardian import Guardian  # noqa: PLC0415 - heavy
+        from pytest_llmcall.executors.limit import Limit, Slots  # noqa: PLC0415 - heavy
+        from pytest_llmcall.executors.retry import Retry  # noqa: PLC0415 - heavy
+        from pytest_llmcall.executors.routing import Router  # noqa: PLC0415 - heavy
+        from pytest_llmcall.executors.stop import StopOnConfiguration  # noqa: PLC0415 - heavy
+
+        self._folder = open_run(self.settings.evidence, self.identity.name)
+        guardian = self._ending.enter_context(Guardian.start(self.identity.run_id))
+        local = self._start_local_model() if self.settings.local else None
+        portal = self._ending.enter_context(start_blocking_portal("asyncio", name="llmcall executors"))
+        # anyio's portal waits for its tasks at a normal end: cancelled ones still end their processes first.
+        self._ending.callback(portal.call, portal.stop, True)
+        self._slots = Slots(self.concurrency)
+        claude = StopOnConfiguration(self._claude(guardian, local), name="Claude")
+        self._executor = PortalExecutor(portal, Router(claude=Retry(Limit(claude, self._slots))))
+
+    def _start_local_model(self) -> LocalModel:
+        from pytest_llmcall.local_model import LocalModel  # noqa: PLC0415 - heavy
+
+        local = LocalModel.start(
+            self.settings.local_model, log=self.folder.path / "local-model.log", run_id=self.identity.run_id
+        )
+        self._ending.callback(local.stop)
+        return local
+
+    def _claude(self, guardian: Any, local: LocalModel | None) -> Executor:
+        from pytest_llmcall.executors.claude import ClaudeCLI  # noqa: PLC0415 - heavy
+        from pytest_llmcall.executors.claude.find import claude_version, find_claude  # noqa: PLC0415 - heavy
+        from pytest_llmcall.executors.routing import AnsweredBy, Unavailable  # noqa: PLC0415 - heavy
+        from pytest_llmcall.executors.tape import TapeFolder  # noqa: PLC0415 - heavy
+
+        try:
+            binary = find_claude(self.settings.claude)
+            self.answered_by = f"claude {claude_version(binary.path)} ({binary.path})"
+        except ConfigurationError as error:
+            self.answered_by = f"no claude CLI: {error.reason}"
+            return Unavailable(error)
+        cli = ClaudeCLI(
+            binary.path,
+            run_id=self.identity.run_id,
+            guardian=guardian,
+            tapes=TapeFolder(self.folder.tapes),
+            environment=local.environment if local else {},
+            unset=local.unset if local else (),
+        )
+        return AnsweredBy(cli, local.model_name) if local else cli
+
+    def header(self, rootdir: Path) -> list[str]:
+        """Return what the run says of itself before the first item."""
+        if self.settings.local:
+            model = "the embedded model, which is small and gets things wrong"
+        else:
+            model = ", ".join(self.settings.force_models) or self.settings.model
+        return [
+            f"llmcall: {self.answered_by}",
+            f"llmcall: model {model}; at most {self.concurrency} calls in flight",
+            f"llmcall: evidence in {shown_path(self.folder.path, rootdir)}",
+        ]
+
+    def keep(self, record: Mapping[str, Any]) -> None:
+        """Write an outcome's record to the disk."""
+        self.folder.write(record)
+
+
+def shown_path(path: Path, rootdir: Path) -> str:
+    """Return a path as it is shown: relative to the root folder where it lies in there."""
+    return str(path.relative_to(rootdir)) if path.is_relative_to(rootdir) else str(path)
+
+
+def now() -> float:
+    """Return the seconds since the epoch."""
+    return time.time()
