@@ -137,6 +137,9 @@ class NotAsked(NoReply):
 
     kind = "not asked"
 
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, attempts=0)
+
 
 class BrokenValidator(LLMCallError):
     """A check that crashed, gave no answer or cannot be called; says nothing about the reply."""

@@ -1,0 +1,136 @@
+"""What people read of one case and of a whole run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_llmcall import (
+    BrokenValidator,
+    Call,
+    InfrastructureError,
+    Message,
+    NotAsked,
+    Outcome,
+    Status,
+    TimedOut,
+    ToolUse,
+    Usage,
+    Verdict,
+)
+from pytest_llmcall.reports.record import record, summary
+from pytest_llmcall.reports.terminal import RunSummary, case_text, cost_text, summary_lines
+from pytest_llmcall.testing import reply
+
+CALL = Call(messages=(Message(role="user", content="What is 2 + 2?"),), model="max/opus", timeout=60)
+NO = Verdict(validator="contains", passed=False, reason="wanted '4', found 'five'")
+YES = Verdict(validator="not_empty", passed=True, reason="4 characters")
+
+
+def failed(**fields: Any) -> Outcome:
+    known: dict[str, Any] = {"text": "five", "model": "claude-opus", "duration_s": 2.14, "cost_usd": 0.5}
+    answer = reply(**known | {"usage": Usage(input_tokens=3)} | fields)
+    return Outcome(status=Status.FAILED, call=CALL, reply=answer, verdicts=(YES, NO))
+
+
+def test_a_failed_case_shows_every_verdict_and_what_was_asked_and_answered() -> None:
+    text = case_text(failed(tool_uses=(ToolUse(id="1", name="Bash", arguments={}, is_error=True),), tape=Path("/t")))
+    assert text.splitlines() == [
+        "NO  contains: wanted '4', found 'five'",
+        "yes not_empty: 4 characters",
+        "  model:  max/opus",
+        "  prompt: What is 2 + 2?",
+        "  reply: five",
+        "  tools:  Bash (error)",
+        "  answered by claude-opus in 2.1 s, 3 tokens, $0.5000",
+        "  evidence: /t",
+    ]
+
+
+def test_a_long_reply_is_cut_and_says_where_the_whole_is() -> None:
+    text = case_text(failed(text="x" * 5000, tape=Path("/whole")))
+    assert "… 3000 more characters; all of it in /whole" in text
+    assert "x" * 2001 not in text
+
+
+def test_no_reply_shows_what_was_received_and_what_to_do() -> None:
+    error = TimedOut("no reply within 60 s", received="The capi", remedy="raise timeout", detail="last stderr line")
+    text = case_text(Outcome(status=Status.NO_REPLY, call=CALL, no_reply=error))
+    assert text.splitlines()[:4] == [
+        "no reply (timeout): no reply within 60 s",
+        "  what to do: raise timeout",
+        "  detail: last stderr line",
+        "  received so far: The capi",
+    ]
+
+
+def test_retries_are_said() -> None:
+    error = InfrastructureError("overloaded", attempts=2)
+    assert "asked 2 times" in case_text(Outcome(status=Status.NO_REPLY, call=CALL, no_reply=error))
+
+
+def test_a_broken_validator_stands_above_the_verdicts() -> None:
+    outcome = Outcome(
+        status=Status.BROKEN_VALIDATOR,
+        call=CALL,
+        reply=reply(),
+        verdicts=(NO,),
+        broken=(BrokenValidator("polite", "returned None: a forgotten return?"),),
+    )
+    assert case_text(outcome).splitlines()[0] == "broken validator 'polite': returned None: a forgotten return?"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "line"),
+    [
+        (failed(), "contains: wanted '4', found 'five'"),
+        (Outcome(status=Status.PASSED, call=CALL, reply=reply(), verdicts=(YES,)), ""),
+        (Outcome(status=Status.NOT_ASKED, call=CALL, no_reply=NotAsked("not asked: stopped")), "not asked: stopped"),
+    ],
+)
+def test_an_outcome_is_summed_up_in_one_line(outcome: Outcome, line: str) -> None:
+    assert summary(outcome) == line
+
+
+def test_an_unknown_cost_is_never_shown_as_nothing() -> None:
+    assert cost_text(None) == "cost unknown"
+    assert cost_text(0.0) == "$0.0000"
+
+
+def test_a_record_is_json_and_tells_all() -> None:
+    kept = record(failed(), nodeid="a::b", started=10.0, ended=12.5)
+    assert json.loads(json.dumps(kept)) == kept
+    assert kept["status"] == "failed"
+    assert (kept["model"], kept["asked_model"], kept["tokens"], kept["cost_usd"]) == ("claude-opus", "max/opus", 3, 0.5)
+    assert [each["passed"] for each in kept["verdicts"]] == [True, False]
+
+
+def lines(*outcomes: Outcome, everything: bool = False) -> list[str]:
+    records = [
+        record(outcome, nodeid=f"f::{number}", started=100.0, ended=102.0) for number, outcome in enumerate(outcomes)
+    ]
+    return list(summary_lines(records, RunSummary(peak=3, evidence=".llmcall/x"), everything=everything))
+
+
+def test_the_closing_section_sets_the_calls_time_against_the_wall_time() -> None:
+    shown = lines(
+        failed(duration_s=1.0),
+        failed(duration_s=3.0, cost_usd=None, attempts=2),
+        Outcome(status=Status.NOT_ASKED, call=CALL, no_reply=NotAsked("stopped")),
+    )
+    assert shown == [
+        "   3.0 s       3 tok       $ ?  failed    f::1",
+        "   1.0 s       3 tok   $0.5000  failed    f::0",
+        "       -       - tok       $ ?  not asked f::2",
+        "2 calls: 4.0 s of calls in 2.0 s, at most 3 in flight, 1 retry, 6 tokens, $0.5000 and 1 of unknown cost",
+        "evidence: .llmcall/x",
+    ]
+
+
+def test_many_cases_are_cut_unless_asked_for() -> None:
+    outcomes = [failed() for _ in range(60)]
+    assert "… 10 faster cases are not shown; -v shows all" in lines(*outcomes)
+    assert len(lines(*outcomes, everything=True)) == 62
