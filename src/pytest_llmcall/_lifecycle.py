@@ -16,6 +16,7 @@ from pytest_llmcall._session import RunIdentity, Session, shown_path
 from pytest_llmcall._settings import Settings
 from pytest_llmcall.concurrency import LanesPlugin
 from pytest_llmcall.errors import SettingsError
+from pytest_llmcall.executors.models import parse_model
 from pytest_llmcall.reports.terminal import RunSummary, summary_lines
 
 LANES_PER_CALL: Final = 2  # while one lane's call is in flight, another one sets up or tears down
@@ -28,6 +29,7 @@ class Lifecycle:
     def __init__(self, config: pytest.Config, settings: Settings) -> None:
         self.config = config
         self.settings = settings
+        _check_models(settings)
         worker_input = getattr(config, "workerinput", None)
         self.identity = RunIdentity(**worker_input[WORKER_INPUT]) if worker_input else RunIdentity.new()
         self.session: Session | None = None
@@ -124,6 +126,14 @@ class Lifecycle:
         """End everything that the run started."""
         if self.session is not None:
             self.session.close()
+
+
+def _check_models(settings: Settings) -> None:
+    for name in (settings.model, *settings.force_models):
+        try:
+            parse_model(name)
+        except SettingsError as error:
+            raise pytest.UsageError(str(error)) from error
 
 
 def is_managed(item: pytest.Item) -> bool:
