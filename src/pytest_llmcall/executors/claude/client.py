@@ -1,0 +1,182 @@
+"""The way of one call: folders and launch line, a process, its ending, the reply; and the tape of all that."""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import anyio
+from anyio import to_thread
+
+from pytest_llmcall.call import Call
+from pytest_llmcall.errors import ConfigurationError, InfrastructureError, NoReply
+from pytest_llmcall.executors.claude.argv import launch_line
+from pytest_llmcall.executors.claude.conversation import stdin_lines
+from pytest_llmcall.executors.claude.ending import init_fault, reply_from
+from pytest_llmcall.executors.claude.environment import child_environment
+from pytest_llmcall.executors.claude.find import INSTALL
+from pytest_llmcall.executors.claude.guardian import Guardian
+from pytest_llmcall.executors.claude.process import Finished, Launch, run_process
+from pytest_llmcall.executors.claude.stream import Event, Transcript
+from pytest_llmcall.executors.claude.workspace import Workspace, make_workspace, read_files, remove_folder
+from pytest_llmcall.executors.models import parse_model
+from pytest_llmcall.executors.tape import Tape, TapeFolder
+from pytest_llmcall.reply import Reply
+
+_BUSY_SYSTEM = {errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ETXTBSY}
+
+
+class ClaudeCLI:
+    """Asks through the real CLI, one process and one attempt per call.
+
+    Args:
+        binary: The CLI, see `find_claude`.
+        run_id: Marks every process of the run.
+        guardian: Ends everything when pytest is killed; None leaves that to chance.
+        tapes: Where the evidence goes; None keeps none.
+        environment: Goes over the inherited environment, for example `ANTHROPIC_BASE_URL`.
+        unset: Names to drop from the inherited environment.
+        version: The CLI's version, for the tapes.
+    """
+
+    def __init__(
+        self,
+        binary: Path,
+        *,
+        run_id: str,
+        guardian: Guardian | None = None,
+        tapes: TapeFolder | None = None,
+        environment: Mapping[str, str] | None = None,
+        unset: Sequence[str] = (),
+        version: str = "",
+    ) -> None:
+        self._binary = binary
+        self._run_id = run_id
+        self._guardian = guardian
+        self._tapes = tapes
+        self._environment = dict(environment or {})
+        self._unset = tuple(unset)
+        self._version = version
+        self._attempts: Counter[str] = Counter()
+        # More start-ups at once than cores only make each of them slower.
+        self._startup = anyio.Semaphore(max(1, os.cpu_count() or 1))
+
+    async def execute(self, call: Call) -> Reply:
+        """Return what came back for a call, after one attempt.
+
+        Raises:
+            NoReply: One of its subclasses; only InfrastructureError is worth another try.
+        """
+        tape = self._open_tape(call)
+        try:
+            reply = await self._ask(call, tape)
+            tape.end_with_reply(reply)
+        except NoReply as none:
+            none.evidence = tape.path
+            tape.end_without_reply(none)
+            raise
+        finally:
+            tape.close()
+        return reply
+
+    async def _ask(self, call: Call, tape: Tape) -> Reply:
+        transcript = Transcript(partial(init_fault, call))
+        async with self._workspace(call) as space:
+            finished = await self._run(call, space, transcript, tape)
+            files = await to_thread.run_sync(read_files, space.work)
+        tape.check()
+        return replace(reply_from(call, finished, transcript), files=files, tape=tape.path)
+
+    async def _run(self, call: Call, space: Workspace, transcript: Transcript, tape: Tape) -> Finished:
+        launch = self._launch(call, space)
+        try:
+            return await run_process(
+                launch,
+                transcript,
+                timeout=math.inf if call.timeout is None else call.timeout,
+                startup=self._startup,
+                evidence=_Evidence(tape),
+                registry=self._guardian,
+            )
+        except OSError as error:
+            raise _not_started(self._binary, error) from error
+
+    def _launch(self, call: Call, space: Workspace) -> Launch:
+        call_id = uuid.uuid4().hex
+        return Launch(
+            argv=launch_line(
+                self._binary,
+                call,
+                model=parse_model(call.model or "max/default").model,
+                system_file=space.system_file,
+                mcp_file=space.mcp_file,
+                session_file=space.session_file,
+            ),
+            environment=child_environment(
+                os.environ,
+                run_id=self._run_id,
+                call_id=call_id,
+                scratch=space.scratch,
+                overrides=self._environment,
+                unset=self._unset,
+            ),
+            cwd=space.work,
+            stdin=stdin_lines(call),
+            call_id=call_id,
+        )
+
+    @asynccontextmanager
+    async def _workspace(self, call: Call) -> AsyncIterator[Workspace]:
+        with anyio.CancelScope(shield=True):
+            space = await to_thread.run_sync(partial(make_workspace, call, run_id=self._run_id))
+        if self._guardian:
+            self._guardian.register_folder(space.root)
+        try:
+            yield space
+        finally:
+            with anyio.CancelScope(shield=True):
+                await to_thread.run_sync(remove_folder, space.root)
+
+    def _open_tape(self, call: Call) -> Tape:
+        if self._tapes is None:
+            return Tape.nowhere()
+        key = call.fingerprint()
+        self._attempts[key] += 1
+        return self._tapes.open(call, self._attempts[key], executor="claude", version=self._version)
+
+
+class _Evidence:
+    """Puts on the tape what arrives, but for the pieces of answers, which whole answers repeat."""
+
+    def __init__(self, tape: Tape) -> None:
+        self._tape = tape
+
+    def event(self, line: bytes, event: Event | None) -> None:
+        """Take one line of stdout."""
+        if event is None:
+            self._tape.line(line)
+        elif event.get("type") != "stream_event":
+            self._tape.event(line)
+
+    def stderr(self, chunk: bytes) -> None:
+        """Take some bytes of stderr."""
+        self._tape.stderr(chunk)
+
+
+def _not_started(binary: Path, error: OSError) -> NoReply:
+    reason = f"{binary} does not start: {error.strerror or error}"
+    if error.errno in _BUSY_SYSTEM:
+        return InfrastructureError(
+            reason, remedy="lower --llm-concurrency, or raise the limits of `ulimit -n` and `-u`"
+        )
+    if error.errno == errno.E2BIG:
+        return ConfigurationError(reason, scope="call", remedy="make the environment or the schema smaller")
+    return ConfigurationError(reason, remedy=INSTALL)

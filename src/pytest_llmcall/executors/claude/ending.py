@@ -1,0 +1,231 @@
+"""What a finished process means: a Reply, or one kind of no reply. The exit code alone decides nothing.
+
+`failures.py` says what an error of the CLI means; here stands what makes an end a reply at all.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, Final
+
+from pytest_llmcall.call import Call
+from pytest_llmcall.errors import ConfigurationError, InfrastructureError, NoReply, TimedOut
+from pytest_llmcall.executors.claude.argv import missing_tools
+from pytest_llmcall.executors.claude.failures import failed_result, failed_start
+from pytest_llmcall.executors.claude.process import Cause, Finished
+from pytest_llmcall.executors.claude.stream import Event, LineTooLongError, Transcript
+from pytest_llmcall.executors.models import parse_model
+from pytest_llmcall.reply import MISSING, Ending, Reply, Usage
+
+_ENDING_OF_SUBTYPE: Final = {
+    "error_max_turns": Ending.MAX_TURNS,
+    "error_max_budget_usd": Ending.MAX_BUDGET,
+    "error_max_structured_output_retries": Ending.NO_STRUCTURED_OUTPUT,
+}
+_ENDING_OF_REASON: Final = {
+    "blocking_limit": Ending.PROMPT_TOO_LONG,
+    "prompt_too_long": Ending.PROMPT_TOO_LONG,
+    "max_turns": Ending.MAX_TURNS,
+    "budget_exhausted": Ending.MAX_BUDGET,
+    "structured_output_retry_exhausted": Ending.NO_STRUCTURED_OUTPUT,
+}
+
+
+def reply_from(call: Call, finished: Finished, transcript: Transcript) -> Reply:
+    """Return the reply of a finished process.
+
+    Raises:
+        TimedOut: The deadline passed before there was a result.
+        ConfigurationError: It cannot work until somebody changes something.
+        InfrastructureError: Another try may work.
+    """
+    try:
+        return _judged(call, finished, transcript)
+    except NoReply as none:
+        none.received = none.received or transcript.all_text
+        detail = none.detail.strip()
+        # What did not start has said why on stderr, and that is the detail already.
+        stderr = "" if detail and detail in finished.stderr else finished.stderr
+        none.detail = "\n".join(filter(None, (detail, _end_of(stderr, transcript))))
+        raise
+
+
+def init_fault(call: Call, init: Event) -> NoReply | None:
+    """Return why a call cannot be answered with the set-up that the CLI reports, before the model is paid."""
+    missing = missing_tools(call, init.get("tools") or ())
+    if missing:
+        version = init.get("claude_code_version", "")
+        return ConfigurationError(
+            f"Claude Code {version} has no tool {', '.join(map(repr, missing))}",
+            scope="call",
+            remedy="take a tool's name from the documentation of Claude Code; case counts",
+        )
+    return _server_fault(call, init)
+
+
+def _judged(call: Call, finished: Finished, transcript: Transcript) -> Reply:
+    if finished.cause is Cause.DEADLINE:
+        raise TimedOut(
+            f"no reply within {call.timeout:g} s",
+            remedy="give the call a longer timeout, or find in what was received why it takes so long",
+        )
+    fault = finished.fault or transcript.fault
+    if isinstance(fault, LineTooLongError):
+        raise ConfigurationError(f"the claude CLI wrote too much: {fault}", scope="call", remedy="ask for less at once")
+    if fault is not None:
+        raise fault
+    result = transcript.result
+    if result is None:
+        raise _no_result(finished, transcript)
+    ending = _ending(call, result, transcript)
+    if ending is None:
+        raise failed_result(result, transcript)
+    if ending is Ending.COMPLETED and not any(transcript.answers):
+        raise InfrastructureError("the claude CLI ended without asking the model", detail=str(result.get("result", "")))
+    _check_model(call, transcript)
+    return _reply(ending, result, transcript, finished)
+
+
+def _ending(call: Call, result: Event, transcript: Transcript) -> Ending | None:
+    """Return how a reply ended, or None if a result is no reply."""
+    errors = [kind for kind, _ in transcript.errors]
+    if result.get("stop_reason") == "refusal":
+        return Ending.REFUSAL
+    found = _ENDING_OF_SUBTYPE.get(str(result.get("subtype"))) or _ENDING_OF_REASON.get(
+        str(result.get("terminal_reason"))
+    )
+    if found:
+        return found
+    if "max_output_tokens" in errors[-1:] or result.get("stop_reason") == "max_tokens":
+        return Ending.MAX_TOKENS
+    if result.get("is_error") or result.get("subtype") != "success" or transcript.ends_in_error:
+        return None
+    if call.schema is not None and "structured_output" not in result:
+        return Ending.NO_STRUCTURED_OUTPUT
+    return Ending.COMPLETED
+
+
+def _reply(ending: Ending, result: Event, transcript: Transcript, finished: Finished) -> Reply:
+    return Reply(
+        text=_text(ending, result, transcript),
+        model=transcript.model or str((transcript.init or {}).get("model", "")),
+        data=result.get("structured_output", MISSING),
+        ending=ending,
+        ending_detail="" if ending is Ending.COMPLETED else _words(result),
+        tool_uses=transcript.tool_uses(),
+        transcript=tuple(transcript.events),
+        usage=_usage(result),
+        cost_usd=_cost(result),
+        duration_s=finished.duration_s,
+        turns=max(1, int(result.get("num_turns") or 1)),
+        denied=tuple(str(denial.get("tool_name")) for denial in result.get("permission_denials") or ()),
+        stderr=finished.stderr,
+    )
+
+
+def _text(ending: Ending, result: Event, transcript: Transcript) -> str:
+    if ending is Ending.COMPLETED:
+        text = result.get("result")
+        return text if isinstance(text, str) else transcript.last_answer
+    # A bad ending's `result` is the CLI's own sentence about it, which no validator may take for the model's.
+    return transcript.all_text if ending is Ending.MAX_TOKENS else transcript.last_answer
+
+
+def _words(result: Event) -> str:
+    errors = result.get("errors")
+    listed = "; ".join(map(str, errors)) if isinstance(errors, list) else ""
+    return str(result.get("result") or listed or result.get("terminal_reason") or "")
+
+
+def _usage(result: Event) -> Usage | None:
+    per_model: Mapping[str, Mapping[str, Any]] = result.get("modelUsage") or {}
+    if not per_model:
+        return None
+
+    def total(key: str) -> int:
+        return sum(int(each.get(key) or 0) for each in per_model.values())
+
+    return Usage(
+        input_tokens=total("inputTokens"),
+        output_tokens=total("outputTokens"),
+        cache_read_tokens=total("cacheReadInputTokens"),
+        cache_write_tokens=total("cacheCreationInputTokens"),
+    )
+
+
+def _cost(result: Event) -> float | None:
+    per_model: Mapping[str, Mapping[str, Any]] = result.get("modelUsage") or {}
+    # The CLI guesses with another model's price where it knows none; unknown is truer.
+    if any(each.get("costBasis") == "unknown" for each in per_model.values()):
+        return None
+    cost = result.get("total_cost_usd")
+    return float(cost) if isinstance(cost, int | float) else None
+
+
+def _check_model(call: Call, transcript: Transcript) -> None:
+    name = parse_model(call.model or "max/default")
+    answered = {str(message["model"]) for message in transcript.answers if message.get("model")}
+    if not name.full_id or name.model is None:
+        return
+    others = sorted(model for model in answered if _bare_id(model) != _bare_id(name.model))
+    if others:
+        raise ConfigurationError(
+            f"{', '.join(others)} answered instead of {name.model}",
+            scope="call",
+            remedy="ask for a label such as max/sonnet if any of its versions will do",
+        )
+
+
+def _bare_id(model: str) -> str:
+    """Return a model id without what providers and options add: region, date, version of the packaging, context."""
+    start = model.find("claude-")
+    bare = model[max(start, 0) :].lower().removesuffix("[1m]")
+    bare = re.sub(r"(-v\d+)?(:\d+)?$", "", bare)
+    return re.sub(r"[-@]\d{8}$", "", bare)
+
+
+def _server_fault(call: Call, init: Event) -> NoReply | None:
+    statuses = {str(each.get("name")): str(each.get("status")) for each in init.get("mcp_servers") or ()}
+    bad = {server.name: statuses.get(server.name, "missing") for server in call.mcp}
+    bad = {name: status for name, status in bad.items() if status != "connected"}
+    if not bad:
+        return None
+    listed = ", ".join(f"{name!r} ({status})" for name, status in bad.items())
+    errors = [str(each.get("message", each)) for each in init.get("mcp_server_errors") or ()]
+    reason = f"MCP server not connected: {listed}"
+    if "pending" in bad.values():
+        return InfrastructureError(reason, detail="\n".join(errors), remedy="give it more time with MCP_TIMEOUT (ms)")
+    return ConfigurationError(
+        reason, scope="call", detail="\n".join(errors), remedy="start the server's command by hand and see what it says"
+    )
+
+
+def _no_result(finished: Finished, transcript: Transcript) -> NoReply:
+    code = finished.exit_code
+    if code == 1 and transcript.init is None and not transcript.events:
+        return failed_start(finished.stderr)
+    if code is not None and code < 0:
+        ended = f"was ended by {_signal_name(-code)}"
+    elif code in (129, 143):
+        ended = f"was ended by {_signal_name(code - 128)}"
+    else:
+        ended = f"ended with exit code {code}"
+    return InfrastructureError(f"the claude CLI {ended} and gave no result")
+
+
+def _signal_name(number: int) -> str:
+    with suppress(ValueError):
+        return signal.Signals(number).name
+    return f"signal {number}"
+
+
+def _end_of(stderr: str, transcript: Transcript) -> str:
+    parts = []
+    if stderr.strip():
+        parts.append("stderr ends with:\n" + stderr.strip()[-2000:])
+    if transcript.noise:
+        parts.append("stdout held lines that are no events:\n" + "\n".join(transcript.noise)[-2000:])
+    return "\n".join(parts)

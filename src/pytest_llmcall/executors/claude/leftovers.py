@@ -1,0 +1,111 @@
+"""Finds and ends processes that a call left, by the marks in their environment and by their parents.
+
+Stands alone at import (no third party, nothing of ours): the guardian loads it without the package.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import psutil
+
+_PROC: Final = Path("/proc")
+_ROUNDS: Final = 20  # a process may fork while it is being ended; each round finds the children of the last
+_ROUND_S: Final = 0.05
+
+
+def marked(mark: str, value: str) -> list[int]:
+    """Return the processes whose environment holds a mark, but for this one."""
+    wanted = f"{mark}={value}"
+    environments = _environments_from_proc(wanted) if sys.platform == "linux" else _environments_from_psutil()
+    return [pid for pid, found in environments if wanted in found and pid != os.getpid()]
+
+
+def end_marked(mark: str, value: str) -> list[int]:
+    """Kill every process that bears a mark; return those that are still there, which should be none."""
+    left: list[int] = []
+    for _ in range(_ROUNDS):
+        left = marked(mark, value)
+        if not left:
+            return []
+        for pid in left:
+            kill(pid)
+        time.sleep(_ROUND_S)
+    return left
+
+
+def kill(pid: int) -> None:
+    """Kill a process that may be gone already."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def signal_group(group: int, number: int) -> bool:
+    """Signal a process group; return whether there was one. Number 0 only looks."""
+    try:
+        os.killpg(group, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def family(pid: int) -> list[psutil.Process]:
+    """Return the descendants of a process, and everything that shares a session with it or with one of them.
+
+    Tools run in sessions of their own, and their children change parents when they are orphaned.
+    """
+    import psutil  # noqa: PLC0415 - the guardian starts without third parties
+
+    try:
+        below = psutil.Process(pid).children(recursive=True)
+    except psutil.Error:
+        return []
+    sessions = {_session(process.pid) for process in below} | {pid}
+    known = {process.pid for process in below} | {pid, os.getpid()}
+    mates = (process for process in psutil.process_iter() if process.pid not in known)
+    return below + [process for process in mates if _session(process.pid) in sessions - {None, os.getsid(0)}]
+
+
+def end_family(members: Iterable[psutil.Process]) -> None:
+    """Kill what is still alive of a family; a process that has taken over a number since then is spared."""
+    import psutil  # noqa: PLC0415 - the guardian starts without third parties
+
+    for process in members:
+        with suppress(psutil.Error):
+            process.kill()
+
+
+def _session(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return None
+
+
+def _environments_from_proc(wanted: str) -> Iterator[tuple[int, list[str]]]:
+    needle = wanted.encode()
+    for name in os.listdir(_PROC):  # noqa: PTH208 - a Path for each process costs more than reading it
+        if not name.isdecimal():
+            continue
+        try:
+            content = (_PROC / name / "environ").read_bytes()
+        except OSError:
+            continue
+        if needle in content:
+            yield int(name), content.decode(errors="replace").split("\0")
+
+
+def _environments_from_psutil() -> Iterator[tuple[int, list[str]]]:
+    import psutil  # noqa: PLC0415 - the guardian starts without third parties
+
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            yield process.pid, [f"{name}={value}" for name, value in process.environ().items()]

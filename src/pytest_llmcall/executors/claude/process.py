@@ -1,0 +1,334 @@
+"""One CLI process from start to last trace: one task starts it, feeds it, drains it, and ends its whole tree.
+
+Says how it ended, never what that means (`ending.py`). Every wait is bounded.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import partial
+from pathlib import Path
+from subprocess import PIPE
+from typing import TYPE_CHECKING, Final, Protocol
+
+import anyio
+from anyio import to_thread
+from anyio.abc import Process
+
+from pytest_llmcall.executors.claude.environment import CALL_MARK
+from pytest_llmcall.executors.claude.leftovers import end_family, end_marked, family, signal_group
+from pytest_llmcall.executors.claude.stream import Event, LineFramer, LineTooLongError, Transcript, parse_line
+
+if TYPE_CHECKING:
+    import psutil
+
+DEADLINE_GRACE_S: Final = 3.0  # the CLI ends its tools and servers within 0.6 s if it can
+CANCEL_GRACE_S: Final = 0.5  # Ctrl-C has to feel immediate
+RESULT_GRACE_S: Final = 5.0  # after the result nothing is missing; some versions then wait for background work
+DRAIN_S: Final = 2.0  # an orphan may hold the pipe open after the CLI has gone
+REAP_S: Final = 5.0
+STARTUP_S: Final = 5.0  # a slow MCP server must not keep the others from starting
+CHUNK: Final = 64 * 1024
+LARGE_LINE: Final = 1024 * 1024  # parsing more than this on the loop would delay every other call
+KEPT_STDERR: Final = 64 * 1024
+
+
+class Cause(Enum):
+    """Why a process is no more."""
+
+    EXITED = "it ended by itself"
+    DEADLINE = "the deadline passed"
+    HUNG = "it gave its result, but did not end"
+    STOPPED = "what it wrote made going on pointless"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """What is started."""
+
+    argv: Sequence[str]
+    environment: Mapping[str, str] = field(repr=False)
+    cwd: Path
+    stdin: bytes = field(repr=False)
+    call_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """How a process ended.
+
+    Attributes:
+        exit_code: As the system reports it; negative for a signal.
+        cause: Why it is no more.
+        duration_s: From its start to its end.
+        stderr: The head and tail of what it wrote there.
+        fault: Why it was stopped, for `Cause.STOPPED`.
+    """
+
+    exit_code: int | None
+    cause: Cause
+    duration_s: float
+    stderr: str = ""
+    fault: BaseException | None = None
+
+
+class Evidence(Protocol):
+    """Takes what arrives, as it arrives."""
+
+    def event(self, line: bytes, event: Event | None) -> None:
+        """Take one line of stdout, with the event that it holds."""
+
+    def stderr(self, chunk: bytes) -> None:
+        """Take some bytes of stderr."""
+
+
+class Registry(Protocol):
+    """Knows the process groups to end when this process is gone."""
+
+    def register(self, group: int) -> None:
+        """Take a group."""
+
+    def forget(self, group: int) -> None:
+        """Drop a group that has ended."""
+
+
+class HeadAndTail:
+    """Keeps the beginning and the end of a flood of bytes."""
+
+    def __init__(self, most: int = KEPT_STDERR) -> None:
+        self._half = most // 2
+        self._head = bytearray()
+        self._tail: deque[bytes] = deque()
+        self._tail_size = self._dropped = 0
+
+    def add(self, chunk: bytes) -> None:
+        """Take some bytes."""
+        room = self._half - len(self._head)
+        self._head += chunk[:room]
+        rest = chunk[room:]
+        if rest:
+            self._tail.append(rest)
+            self._tail_size += len(rest)
+        while self._tail and self._tail_size - len(self._tail[0]) >= self._half:
+            gone = self._tail.popleft()
+            self._tail_size -= len(gone)
+            self._dropped += len(gone)
+
+    def text(self) -> str:
+        """Return what was kept; a cut is stated."""
+        tail = b"".join(self._tail)
+        cut = max(0, len(tail) - self._half)
+        dropped = self._dropped + cut
+        note = f"\n[... {dropped} bytes ...]\n".encode() if dropped else b""
+        return (bytes(self._head) + note + tail[cut:]).decode("utf-8", "replace")
+
+
+async def run_process(
+    launch: Launch,
+    transcript: Transcript,
+    *,
+    timeout: float,  # noqa: ASYNC109 - a deadline that ends a tree of processes in order, not a cancellation
+    startup: anyio.Semaphore,
+    evidence: Evidence | None = None,
+    registry: Registry | None = None,
+) -> Finished:
+    """Run one process to its end, and return how it ended. Nothing of it is left, also if this is cancelled.
+
+    Args:
+        launch: What is started.
+        transcript: Takes the events; its `fault` ends the process early.
+        timeout: Seconds from the start of the process.
+        startup: Bounds how many processes start at once; waiting for it does not count.
+        evidence: Takes the raw lines.
+        registry: Hears of the process group.
+
+    Raises:
+        OSError: The process cannot be started.
+    """
+    await startup.acquire()
+    run = _Run(launch, transcript, startup=startup, evidence=evidence)
+    try:
+        with anyio.CancelScope(shield=True):  # a child that is cancelled half-way through its start would be lost
+            process = await anyio.open_process(
+                launch.argv,
+                stdin=PIPE,
+                stdout=PIPE,
+                stderr=PIPE,
+                cwd=launch.cwd,
+                env=launch.environment,
+                start_new_session=True,
+            )
+            if registry:
+                registry.register(process.pid)
+        return await run.to_the_end(process, timeout)
+    finally:
+        run.started_up()
+        if run.process and registry:
+            registry.forget(run.process.pid)
+
+
+class _Run:
+    """The life of one process."""
+
+    def __init__(
+        self, launch: Launch, transcript: Transcript, *, startup: anyio.Semaphore, evidence: Evidence | None
+    ) -> None:
+        self.process: Process | None = None
+        self._launch = launch
+        self._transcript = transcript
+        self._startup: anyio.Semaphore | None = startup
+        self._evidence = evidence
+        self._stderr = HeadAndTail()
+        self._turn = anyio.Event()  # exited, gave a result, or is to be stopped
+        self._exited = anyio.Event()
+        self._drained = anyio.Event()
+        self._fault: BaseException | None = None
+
+    def started_up(self) -> None:
+        """Let the next process start."""
+        if self._startup is not None:
+            self._startup.release()
+            self._startup = None
+
+    async def to_the_end(self, process: Process, timeout: float) -> Finished:  # noqa: ASYNC109 - see run_process
+        began = time.monotonic()
+        self.process = process
+        try:
+            async with anyio.create_task_group() as tasks:
+                for task in (self._feed, self._read, self._drain_stderr, self._wait, self._open_gate_in_time):
+                    tasks.start_soon(task, process)
+                cause = await self._watch(process, timeout)
+                tasks.cancel_scope.cancel()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._leave_nothing(process)
+        return Finished(
+            exit_code=process.returncode,
+            cause=cause,
+            duration_s=time.monotonic() - began,
+            stderr=self._stderr.text(),
+            fault=self._fault,
+        )
+
+    async def _watch(self, process: Process, timeout: float) -> Cause:  # noqa: ASYNC109 - see run_process
+        with anyio.move_on_after(timeout):
+            await self._turn.wait()
+        if not self._turn.is_set():
+            await end_tree(process, self._launch.call_id, grace=DEADLINE_GRACE_S)
+            return Cause.DEADLINE
+        if not self._stopped:
+            with anyio.move_on_after(RESULT_GRACE_S):
+                await self._exited.wait()
+        if not self._exited.is_set():
+            await end_tree(process, self._launch.call_id, grace=CANCEL_GRACE_S)
+            return Cause.STOPPED if self._stopped else Cause.HUNG
+        with anyio.move_on_after(DRAIN_S):
+            await self._drained.wait()
+        return Cause.STOPPED if self._stopped else Cause.EXITED
+
+    @property
+    def _stopped(self) -> bool:
+        return self._fault is not None
+
+    async def _feed(self, process: Process) -> None:
+        stdin = process.stdin
+        assert stdin is not None  # noqa: S101 - a pipe was asked for
+        # It may end before it has read everything; what it then says tells more than the broken pipe.
+        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+            await stdin.send(self._launch.stdin)
+        with suppress(anyio.BrokenResourceError):
+            await stdin.aclose()
+
+    async def _read(self, process: Process) -> None:
+        stdout = process.stdout
+        assert stdout is not None  # noqa: S101 - a pipe was asked for
+        framer = LineFramer()
+        try:
+            while True:
+                for line in framer.feed(await stdout.receive(CHUNK)):
+                    await self._take(line)
+        except anyio.EndOfStream:
+            await self._take(framer.rest())
+        except LineTooLongError as fault:
+            self._stop(fault)
+            await _discard(process)
+        self._drained.set()
+
+    async def _take(self, line: bytes) -> None:
+        parse = partial(parse_line, line)
+        event = await to_thread.run_sync(parse) if len(line) > LARGE_LINE else parse()
+        if self._evidence and line:
+            self._evidence.event(line, event)
+        if event is None:
+            self._transcript.add_noise(line)
+            return
+        self._transcript.add(event)
+        self.started_up()
+        if self._transcript.fault is not None:
+            self._stop(self._transcript.fault)
+        elif self._transcript.result is not None:
+            self._turn.set()
+
+    def _stop(self, fault: BaseException) -> None:
+        self._fault = fault
+        self._turn.set()
+
+    async def _drain_stderr(self, process: Process) -> None:
+        stderr = process.stderr
+        assert stderr is not None  # noqa: S101 - a pipe was asked for
+        with suppress(anyio.EndOfStream):
+            while True:
+                chunk = await stderr.receive(CHUNK)
+                self._stderr.add(chunk)
+                if self._evidence:
+                    self._evidence.stderr(chunk)
+
+    async def _wait(self, process: Process) -> None:
+        await process.wait()
+        self._exited.set()
+        self._turn.set()
+
+    async def _open_gate_in_time(self, _: Process) -> None:
+        await anyio.sleep(STARTUP_S)
+        self.started_up()
+
+    async def _leave_nothing(self, process: Process) -> None:
+        if process.returncode is None:
+            await end_tree(process, self._launch.call_id, grace=CANCEL_GRACE_S)
+        else:
+            signal_group(process.pid, signal.SIGKILL)
+            await to_thread.run_sync(end_marked, CALL_MARK, self._launch.call_id)
+        with anyio.move_on_after(REAP_S):
+            await process.aclose()
+
+
+async def end_tree(process: Process, call_id: str, *, grace: float) -> None:
+    """End a process, its servers and its tools: politely first, and completely after a grace in seconds."""
+    # Taken before the first signal: orphans can no longer be found by their parents afterwards.
+    members = await to_thread.run_sync(family, process.pid)
+    with suppress(ProcessLookupError):
+        process.terminate()
+    with anyio.move_on_after(grace):
+        await process.wait()
+    signal_group(process.pid, signal.SIGKILL)
+    await to_thread.run_sync(_end_rest, members, call_id)
+    with anyio.move_on_after(REAP_S):
+        await process.wait()
+
+
+def _end_rest(members: Sequence[psutil.Process], call_id: str) -> None:
+    end_family(members)
+    end_marked(CALL_MARK, call_id)
+
+
+async def _discard(process: Process) -> None:
+    assert process.stdout is not None  # noqa: S101 - a pipe was asked for
+    with suppress(anyio.EndOfStream):
+        while True:
+            await process.stdout.receive(CHUNK)
