@@ -77,10 +77,7 @@ class LocalModel:
         Raises:
             SettingsError: It cannot be started; the text says what to do.
         """
-        file = _usable(model_file)
-        if importlib.util.find_spec("xllamacpp") is None:
-            raise SettingsError(EXTRA_MISSING)
-        child = _spawn(file, log=log, run_id=run_id)
+        child = _spawn(usable_model(model_file), log=log, run_id=run_id)
         try:
             hello = _await_hello(child, log)
         except BaseException:
@@ -114,7 +111,14 @@ class LocalModel:
         self.stop()
 
 
-def _usable(model_file: Path | None) -> Path:
+def usable_model(model_file: Path | None) -> Path:
+    """Return the file to load: the given one, or the embedded model's own.
+
+    Raises:
+        SettingsError: The file or the extra that loads it is not there.
+    """
+    if importlib.util.find_spec("xllamacpp") is None:
+        raise SettingsError(EXTRA_MISSING)
     file = model_file or model_path()
     if model_file is None and not file.is_file():
         raise SettingsError("the embedded model is not there yet; fetch it with: pytest-llmcall local pull")
