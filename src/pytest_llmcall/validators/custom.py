@@ -1,0 +1,113 @@
+"""Custom checks: a fixture's `check(reply, *, params) -> bool | Verdict`, sync or async, made into a Validator.
+
+A check says no by False, by a Verdict or by an AssertionError; whatever else goes wrong means that the check is broken.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import traceback
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pytest_llmcall.case import CustomCheck
+from pytest_llmcall.errors import BrokenValidator, Source
+from pytest_llmcall.reply import Reply
+from pytest_llmcall.validators.base import show
+from pytest_llmcall.validators.outcomes import is_failure, passes_through
+from pytest_llmcall.verdict import Verdict
+
+_SHAPE = "check(reply, *, params)"
+
+
+def bind_custom(check: CustomCheck, value: object) -> CustomValidator:
+    """Return the validator of a custom check, given its fixture's value.
+
+    Raises:
+        BrokenValidator: The value cannot be called as `check(reply, *, params)`.
+    """
+    if not callable(value):
+        reason = f"the fixture gives {value!r}, which cannot be called; let it return a function {_SHAPE}"
+        raise BrokenValidator(check.name, reason, source=check.source)
+    if problem := _signature_problem(value):
+        raise BrokenValidator(check.name, f"cannot be called as {_SHAPE}: {problem}", source=check.source)
+    return CustomValidator(name=check.name, function=value, params=check.params, source=check.source)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomValidator:
+    """A fixture's function as a Validator."""
+
+    name: str
+    function: Callable[..., Any]
+    params: Mapping[str, Any]
+    source: Source | None = None
+
+    def judge(self, reply: Reply) -> Verdict | Awaitable[Verdict]:
+        """Return the verdict, or an awaitable of it if the function is asynchronous.
+
+        Raises:
+            BrokenValidator: The function crashed, or gave no answer.
+        """
+        try:
+            # A copy, since the parameters belong to the file: a check that changes them must not change other cases.
+            answer = self.function(reply, params=copy.deepcopy(dict(self.params)))
+        except BaseException as error:
+            return self._on_error(error)
+        return self._later(answer) if inspect.isawaitable(answer) else self._verdict(answer)
+
+    async def _later(self, answer: Awaitable[Any]) -> Verdict:
+        try:
+            found = await answer
+        except BaseException as error:
+            return self._on_error(error)
+        return self._verdict(found)
+
+    def _verdict(self, answer: object) -> Verdict:
+        if isinstance(answer, Verdict):
+            return answer
+        if isinstance(answer, bool):
+            given = f" for params {show(dict(self.params))}" if self.params else ""
+            return Verdict(validator=self.name, passed=answer, reason=f"returned {answer}{given}")
+        if answer is None:
+            raise self._broken("returned None: a forgotten return?")
+        kind = type(answer)
+        raise self._broken(f"returned {kind.__module__}.{kind.__qualname__}, wanted a bool or a Verdict")
+
+    def _on_error(self, error: BaseException) -> Verdict:
+        if passes_through(error):
+            raise error
+        if is_failure(error):
+            return Verdict(
+                validator=self.name, passed=False, reason=str(error) or f"assertion failed at {_place(error)}"
+            )
+        if isinstance(error, BrokenValidator):
+            raise error
+        raise self._broken(f"{type(error).__name__}: {error} ({_place(error)})") from error
+
+    def _broken(self, reason: str) -> BrokenValidator:
+        return BrokenValidator(self.name, reason, source=self.source)
+
+
+def _signature_problem(function: Callable[..., Any]) -> str:
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return ""  # some callables written in C tell nothing; the call itself will
+    try:
+        signature.bind(None, params=None)
+    except TypeError as error:
+        return f"{error}; it is {function!r} with {signature}"
+    return ""
+
+
+def _place(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames:
+        return "no traceback"
+    last = f"{frames[-1].filename}:{frames[-1].lineno}"
+    # The first frame is this module's own, the second the check's.
+    own = f"{frames[1].filename}:{frames[1].lineno}" if len(frames) > 2 else last
+    return last if own == last else f"{last}, called from {own}"
