@@ -7,6 +7,8 @@ import os
 import shutil
 import types
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -15,8 +17,9 @@ from pytest_llmcall import _casefile, concurrency
 from pytest_llmcall._run import run_case
 from pytest_llmcall._session import Session, now
 from pytest_llmcall._settings import Settings
+from pytest_llmcall.call import Call
 from pytest_llmcall.case import Case, CustomCheck
-from pytest_llmcall.errors import CaseFileError, Problem
+from pytest_llmcall.errors import BrokenValidator, CaseFileError, Problem, Source
 from pytest_llmcall.executors.models import parse_model
 from pytest_llmcall.outcome import Outcome, Status
 from pytest_llmcall.reports.record import record, summary
@@ -27,6 +30,7 @@ from pytest_llmcall.verdict import CheckFailed, Validator
 MODEL_ARGUMENT: Final = "llmcall_model"
 SESSION: Final = pytest.StashKey[Session]()
 RECORD: Final = pytest.StashKey[dict[str, Any]]()
+RAISED: Final = pytest.StashKey[tuple[Exception, Outcome]]()
 
 
 class CaseFile(pytest.Module):
@@ -47,7 +51,7 @@ class CaseFile(pytest.Module):
         for case in cases:
             yield from self._items(case)
 
-    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> Any:
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:  # noqa: ARG002 - pytest's signature
         """Show the problems of a file without a traceback of ours."""
         if isinstance(excinfo.value, CaseFileError):
             return str(excinfo.value)
@@ -67,7 +71,7 @@ class CaseFile(pytest.Module):
                     continue
                 fixture = self._fixture(check.name)
                 if fixture is not None:
-                    yield _casefile.shadowed_name_problem(check.name, case.source, _where(fixture.func))
+                    yield _casefile.shadowed_name_problem(check.name, _place(fixture.func))
 
     def _items(self, case: Case) -> Iterator[pytest.Item]:
         function = _function(case, self.settings.force_models)
@@ -97,22 +101,19 @@ class CaseItem(pytest.Function):
         """Ask, judge, keep the outcome, and raise what it means."""
         session = self.config.stash[SESSION]
         started = now()
-        outcome = run_case(
-            session.resolved(self._call(session.settings)),
-            self._validators(),
-            executor=session.executor,
-            wait=concurrency.wait,
-        )
+        outcome = self._run(session)
         kept = record(outcome, nodeid=self.nodeid, started=started, ended=now())
         session.keep(kept)
         self.stash[RECORD] = {**kept, "peak": session.peak}
         self.user_properties.extend(_properties(kept))
-        _raise(outcome)
+        if (error := _error(outcome)) is not None:
+            self.stash[RAISED] = (error, outcome)
+            raise error
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:  # noqa: ARG002 - pytest's signature
         """Show the case instead of a traceback of ours."""
-        outcome = getattr(excinfo.value, "outcome", None)
-        if not isinstance(outcome, Outcome):
+        error, outcome = self.stash.get(RAISED, (None, None))
+        if outcome is None or excinfo.value is not error:
             return super().repr_failure(excinfo)
         return _shown(case_text(outcome), summary(outcome), self.case)
 
@@ -120,11 +121,17 @@ class CaseItem(pytest.Function):
         """Return the place of the case in its file."""
         return self.path, self.case.source.line - 1, self.name
 
-    def _call(self, settings: Settings) -> Any:
-        from dataclasses import replace  # noqa: PLC0415
+    def _run(self, session: Session) -> Outcome:
+        call = session.resolved(self._call(session.settings))
+        try:
+            validators = self._validators()
+        except BrokenValidator as error:  # before anything is paid for
+            return Outcome(status=Status.BROKEN_VALIDATOR, call=call, broken=(error,))
+        return run_case(call, validators, executor=session.executor, wait=concurrency.wait)
 
+    def _call(self, settings: Settings) -> Call:
         model = self.funcargs.get(MODEL_ARGUMENT) or next(iter(settings.force_models), None)
-        return replace(self.case.call, model=model) if model else self.case.call
+        return replace(self.case.call, model=str(model)) if model else self.case.call
 
     def _validators(self) -> list[Validator]:
         return [
@@ -177,18 +184,12 @@ def _function(case: Case, force_models: tuple[str, ...]) -> Any:
     return run
 
 
-def _raise(outcome: Outcome) -> None:
-    error: Exception
+def _error(outcome: Outcome) -> Exception | None:
     if outcome.status is Status.PASSED:
-        return
+        return None
     if outcome.no_reply is not None:
-        error = outcome.no_reply
-    elif outcome.broken:
-        error = outcome.broken[0]
-    else:
-        error = CheckFailed(outcome.verdicts)
-    error.outcome = outcome  # type: ignore[attr-defined]
-    raise error
+        return outcome.no_reply
+    return outcome.broken[0] if outcome.broken else CheckFailed(outcome.verdicts)
 
 
 def _shown(text: str, reason: str, case: Case) -> Any:
@@ -213,6 +214,6 @@ def _properties(kept: Mapping[str, Any]) -> list[tuple[str, object]]:
     return [("llm_status", kept["status"]), *known]
 
 
-def _where(function: Any) -> str:
+def _place(function: Any) -> Source:
     code = getattr(inspect.unwrap(function), "__code__", None)
-    return f"{code.co_filename}:{code.co_firstlineno}" if code else repr(function)
+    return Source(Path(code.co_filename), code.co_firstlineno) if code else Source(Path(repr(function)))

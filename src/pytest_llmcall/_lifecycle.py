@@ -7,20 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import asdict
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
 from pytest_llmcall._items import RECORD, SESSION, CaseItem, unmet_need
 from pytest_llmcall._session import RunIdentity, Session, shown_path
 from pytest_llmcall._settings import Settings
-from pytest_llmcall.concurrency import LanesPlugin
 from pytest_llmcall.errors import SettingsError
 from pytest_llmcall.executors.models import parse_model
 from pytest_llmcall.reports.terminal import RunSummary, summary_lines
 
+if TYPE_CHECKING:
+    from pytest_llmcall.concurrency import LanesPlugin
+
 LANES_PER_CALL: Final = 2  # while one lane's call is in flight, another one sets up or tears down
 WORKER_INPUT: Final = "llmcall_run"
+RECORD_OF_REPORT: Final = "llmcall"
 
 
 class Lifecycle:
@@ -37,10 +40,15 @@ class Lifecycle:
         self.lanes: LanesPlugin | None = None
         self.lanes_off = self._why_no_lanes()
         if not self.lanes_off:
-            self.lanes = LanesPlugin(
-                config, lanes=LANES_PER_CALL * settings.concurrency, alone=why_alone, managed=is_managed
-            )
-            config.pluginmanager.register(self.lanes, "llmcall-lanes")
+            self.lanes = self._make_lanes()
+
+    def _make_lanes(self) -> LanesPlugin:
+        from pytest_llmcall.concurrency import LanesPlugin  # noqa: PLC0415 - heavy
+
+        number = LANES_PER_CALL * self.settings.concurrency
+        lanes = LanesPlugin(self.config, lanes=number, alone=why_alone, managed=is_managed)
+        self.config.pluginmanager.register(lanes, "llmcall-lanes")
+        return lanes
 
     def _why_no_lanes(self) -> str:
         option = self.config.option
@@ -54,7 +62,7 @@ class Lifecycle:
         return ""
 
     def _is_controller(self) -> bool:
-        return self.config.pluginmanager.hasplugin("dsession")
+        return getattr(self.config.option, "dist", "no") != "no"
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -89,20 +97,19 @@ class Lifecycle:
         """Attach the outcome's record, and take the wait for a slot out of the item's duration."""
         report = yield
         if call.when == "call" and (kept := item.stash.get(RECORD, None)):
-            report.llmcall = kept
+            vars(report)[RECORD_OF_REPORT] = kept  # xdist sends a report's attributes
             report.duration = max(0.0, report.duration - kept["queued_s"])
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Gather the records; a worker's come to its controller with its reports."""
-        if kept := getattr(report, "llmcall", None):
+        if kept := vars(report).get(RECORD_OF_REPORT):
             self.records.append(kept)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         """Tell a worker which run it belongs to, and its share of the limit."""
-        shared = {**asdict(self.identity), "share": len(node.config.getoption("tx", None) or [1])}
-        node.workerinput[WORKER_INPUT] = shared
+        node.workerinput[WORKER_INPUT] = {**asdict(self.identity), "share": len(node.nodemanager.specs)}
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Write the closing section."""

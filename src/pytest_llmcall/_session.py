@@ -164,7 +164,8 @@ class Session:
 
         try:
             binary = find_claude(self.settings.claude)
-            self.answered_by = f"claude {claude_version(binary.path)} ({binary.path})"
+            version = claude_version(binary.path)
+            self.answered_by = f"claude {version} ({binary.path}, {binary.how})"
         except ConfigurationError as error:
             self.answered_by = f"no claude CLI: {error.reason}"
             return Unavailable(error)
@@ -175,6 +176,7 @@ class Session:
             tapes=TapeFolder(self.folder.tapes),
             environment=local.environment if local else {},
             unset=local.unset if local else (),
+            version=version,
         )
         return AnsweredBy(cli, local.model_name) if local else cli
 

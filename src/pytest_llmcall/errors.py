@@ -57,7 +57,7 @@ class CaseFileError(LLMCallError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(sorted(problems))
         count = f"{len(self.problems)} problem{'s' if len(self.problems) != 1 else ''}"
-        super().__init__("\n".join([f"{count} in {self.problems[0].source.path}", *map(str, self.problems)]))
+        super().__init__("\n".join([f"{count}, found before anything was asked:", *map(str, self.problems)]))
 
 
 class NoReply(LLMCallError):

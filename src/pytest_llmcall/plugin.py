@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -35,13 +35,13 @@ OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("--llm-local-model", {"metavar": "FILE", "help": "answer every call with this GGUF file; implies --llm-local"}),
     ("--llm-evidence", {"metavar": "DIR", "help": "where the evidence goes (default .llmcall in rootdir)"}),
 )
-INI: tuple[tuple[str, str, str | None], ...] = (
-    ("llm_run", "when LLM items run: selected (default) or always", None),
-    ("llm_concurrency", "default of --llm-concurrency", None),
-    ("llm_timeout", "default of --llm-timeout", None),
-    ("llm_model", "default of --llm-model", None),
-    ("llm_claude", "default of --llm-claude", None),
-    ("llm_evidence", "default of --llm-evidence, relative to rootdir", None),
+INI: tuple[tuple[str, str, Literal["string", "args"]], ...] = (
+    ("llm_run", "when LLM items run: selected (default) or always", "string"),
+    ("llm_concurrency", "default of --llm-concurrency", "string"),
+    ("llm_timeout", "default of --llm-timeout", "string"),
+    ("llm_model", "default of --llm-model", "string"),
+    ("llm_claude", "default of --llm-claude", "string"),
+    ("llm_evidence", "default of --llm-evidence, relative to rootdir", "string"),
     ("llm_files", "globs of case files (default *.llm.yaml *.llm.yml *.llm.json)", "args"),
 )
 
@@ -53,7 +53,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default = {} if how.get("action") == "store_true" else {"default": None}
         group.addoption(name, **default, **how)
     for name, text, kind in INI:
-        parser.addini(name, text, type="args" if kind == "args" else "string", default=None)
+        parser.addini(name, text, type=kind, default=None)
 
 
 def pytest_configure(config: pytest.Config) -> None:
