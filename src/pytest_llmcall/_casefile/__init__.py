@@ -1,0 +1,33 @@
+"""Case files: from YAML or JSON to cases, or to every problem of the file at once, before anything is asked.
+
+The way of a file: `files` (bytes to nodes, through `yaml_reader` or `json_reader`), `cases` (nodes to cases, with a
+reader for each key), `problems` (the codes). Nothing here knows pytest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from pytest_llmcall._casefile.cases import read_cases
+from pytest_llmcall._casefile.checks import shadowed_name_problem, unknown_check_problem
+from pytest_llmcall._casefile.files import read_nodes
+from pytest_llmcall._casefile.problems import Code, Problems
+from pytest_llmcall.case import Case
+
+__all__ = ["Code", "load", "shadowed_name_problem", "unknown_check_problem"]
+
+
+def load(path: Path, *, custom: Callable[[str], bool] | None = None) -> tuple[Case, ...]:
+    """Return the cases of a file.
+
+    Args:
+        path: The file; `.json` is read as JSON, everything else as YAML 1.2.
+        custom: Tells whether a fixture of a name exists. Without it every name that is not built in becomes a
+            `CustomCheck`, for `unknown_check_problem` to judge once the fixtures are known.
+
+    Raises:
+        CaseFileError: Something is wrong; lists every problem of the file.
+    """
+    problems = Problems(path)
+    return read_cases(read_nodes(path, problems), problems, custom)
