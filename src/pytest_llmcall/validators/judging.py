@@ -53,6 +53,9 @@ def judge_all(validators: Sequence[Validator], reply: Reply, wait: Wait) -> Judg
     finally:
         for each in filter(inspect.iscoroutine, answers):
             each.close()  # one that was never awaited, since something passed through, would warn
+    for at, each in enumerate(answers):
+        if inspect.isawaitable(each):
+            answers[at] = BrokenValidator(validators[at].name, "was cancelled before it answered")
     answers.extend(_on_ending(validators, reply))
     return Judgement(
         tuple(each for each in answers if isinstance(each, Verdict)),
@@ -79,8 +82,7 @@ async def _settle(
         try:
             answers[at] = _checked(validators[at], await waiting)
         except anyio.get_cancelled_exc_class():
-            answers[at] = BrokenValidator(validators[at].name, "was cancelled before it answered")
-            raise
+            raise  # the answer stays an awaitable, which is then known to have been cancelled
         except BaseException as error:
             try:
                 answers[at] = _as_broken(validators[at], error)
