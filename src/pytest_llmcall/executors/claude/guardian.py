@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -86,16 +87,21 @@ class Guardian:
             _write(self._process, [*(f"+{group}" for group in self._groups), *(f"@{each}" for each in self._folders)])
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        # Isolated and without site: faster, and nothing of the user's start-up files runs in it.
-        return subprocess.Popen(
-            [sys.executable, "-I", "-S", _CHILD, RUN_MARK, self.run_id, str(os.getpid()), _libraries()],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd="/",
-            bufsize=0,
-            start_new_session=True,
-        )
+        # Whatever ends pytest may be sent to all processes; blocked signals stay blocked in what is started here.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+        try:
+            # Isolated and without site: faster, and nothing of the user's start-up files runs in it.
+            return subprocess.Popen(
+                [sys.executable, "-I", "-S", _CHILD, RUN_MARK, self.run_id, str(os.getpid()), _libraries()],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                bufsize=0,
+                start_new_session=True,
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _write(process: subprocess.Popen[bytes], lines: list[str]) -> None:

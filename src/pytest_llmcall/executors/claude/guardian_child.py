@@ -23,9 +23,6 @@ _PIECE: Final = 65536
 def main() -> None:
     """Wait, then clean up."""
     mark, run_id, parent, libraries = sys.argv[1:5]
-    # Whatever ends pytest may be meant for its whole group; this process has to outlive it.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
     groups, folders = _listen(int(parent))
     sys.path.append(libraries)
     leftovers = _load("leftovers")

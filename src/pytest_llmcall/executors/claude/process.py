@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 DEADLINE_GRACE_S: Final = 3.0  # the CLI ends its tools and servers within 0.6 s if it can
 CANCEL_GRACE_S: Final = 0.5  # Ctrl-C has to feel immediate
 RESULT_GRACE_S: Final = 5.0  # after the result nothing is missing; some versions then wait for background work
-DRAIN_S: Final = 2.0  # an orphan may hold the pipe open after the CLI has gone
+DRAIN_S: Final = 2.0  # an orphan that hides its marks may hold a pipe open after the CLI has gone
 REAP_S: Final = 5.0
 STARTUP_S: Final = 5.0  # a slow MCP server must not keep the others from starting
 CHUNK: Final = 64 * 1024
@@ -228,6 +228,7 @@ class _Run:
         if not self._exited.is_set():
             await end_tree(process, self._launch.call_id, grace=CANCEL_GRACE_S)
             return Cause.STOPPED if self._stopped else Cause.HUNG
+        await self._sweep(process)  # an orphan may hold a pipe open, and its end would never be read
         with anyio.move_on_after(DRAIN_S):
             await self._drained.wait()
         return Cause.STOPPED if self._stopped else Cause.EXITED
@@ -302,10 +303,13 @@ class _Run:
         if process.returncode is None:
             await end_tree(process, self._launch.call_id, grace=CANCEL_GRACE_S)
         else:
-            signal_group(process.pid, signal.SIGKILL)
-            await to_thread.run_sync(end_marked, CALL_MARK, self._launch.call_id)
+            await self._sweep(process)
         with anyio.move_on_after(REAP_S):
             await process.aclose()
+
+    async def _sweep(self, process: Process) -> None:
+        signal_group(process.pid, signal.SIGKILL)
+        await to_thread.run_sync(end_marked, CALL_MARK, self._launch.call_id)
 
 
 async def end_tree(process: Process, call_id: str, *, grace: float) -> None:

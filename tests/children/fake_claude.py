@@ -1,0 +1,172 @@
+"""Stands in for the CLI where the real one cannot be made to fail that way. FAKE_CLAUDE names what it does."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+FOREVER = 600
+HANGING = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+
+
+def say(**event: object) -> None:
+    sys.stdout.write(json.dumps(event) + "\n")
+    sys.stdout.flush()
+
+
+def init() -> None:
+    say(type="system", subtype="init", tools=[], mcp_servers=[], model="fake", claude_code_version="0.0.0")
+
+
+def answer(text: str = "done") -> None:
+    say(type="assistant", message={"id": "m1", "role": "assistant", "model": "fake", "content": text_blocks(text)})
+
+
+def text_blocks(text: str) -> list[dict[str, str]]:
+    return [{"type": "text", "text": text}]
+
+
+def result(text: str = "done") -> None:
+    say(type="result", subtype="success", is_error=False, result=text, num_turns=1, stop_reason="end_turn")
+
+
+def everything(text: str = "done") -> None:
+    init()
+    answer(text)
+    result(text)
+
+
+def read_prompt() -> str:
+    return str(json.loads(sys.stdin.readline())["message"]["content"])
+
+
+def ok() -> None:
+    everything(read_prompt())
+
+
+def torn() -> None:
+    init()
+    answer("half of")
+    sys.stdout.write('{"type":"result","subtype":"suc')
+
+
+def huge_line() -> None:
+    everything("x" * 50_000_000)
+
+
+def too_long_line() -> None:
+    init()
+    sys.stdout.write("x" * 70_000_000)
+    sys.stdout.flush()
+    time.sleep(FOREVER)
+
+
+def invalid_utf8() -> None:
+    init()
+    sys.stdout.buffer.write(b'{"type":"assistant","message":{"id":"m","model":"fake","content":"caf\xe9"}}\n')
+    sys.stdout.buffer.write(b'{"type":"result","subtype":"success","result":"caf\xe9","num_turns":1}\n')
+
+
+def unknown_events() -> None:
+    sys.stdout.write("[SandboxDebug] noise\n\n[1, 2]\n{broken\n")
+    say(type="rate_limit_event", rate_limit_info={"status": "allowed"})
+    say(subtype="ui_invalidate", type="system")
+    say(no_type=1)
+    everything()
+    say(type="system", subtype="session_writes_lost")
+
+
+def stderr_flood() -> None:
+    sys.stderr.write("first words\n" + "flood " * 1_000_000 + "\nlast words\n")
+    sys.stderr.flush()
+    everything()
+
+
+def hang() -> None:
+    init()
+    answer("so far")
+    time.sleep(FOREVER)
+
+
+def ignores_sigterm() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    hang()
+
+
+def orphan() -> None:
+    child = subprocess.Popen([sys.executable, "-c", HANGING], start_new_session=True)
+    Path("child.pid").write_text(str(child.pid))
+
+
+def orphan_then_hang() -> None:
+    orphan()
+    hang()
+
+
+def orphan_then_end() -> None:
+    orphan()
+    everything()
+
+
+def grandchild_of_a_dead_parent_then_hang() -> None:
+    code = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {HANGING!r}], start_new_session=True)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    hang()
+
+
+def no_result() -> None:
+    init()
+    answer("almost")
+    sys.exit(0)
+
+
+def says_nothing() -> None:
+    sys.exit(1)
+
+
+def unknown_option() -> None:
+    sys.stderr.write("error: unknown option '--include-partial-messages'\n")
+    sys.exit(1)
+
+
+def killed() -> None:
+    init()
+    answer("almost")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def slow_start() -> None:
+    time.sleep(1)
+    everything()
+
+
+def hang_after_result() -> None:
+    everything()
+    time.sleep(FOREVER)
+
+
+def error_exit_after_result() -> None:
+    everything()
+    sys.exit(3)
+
+
+def never_reads() -> None:
+    everything()
+
+
+def makes_files() -> None:
+    for number in range(300):
+        Path(f"{number:03}.txt").write_text("text")
+    Path("000-binary").write_bytes(b"\x00\xff")
+    Path("000-large.txt").write_text("x" * 70_000)
+    Path("000-link").symlink_to("/etc/passwd")
+    Path("locked").mkdir(0o500)
+    everything()
+
+
+globals()[os.environ.get("FAKE_CLAUDE", "ok")]()

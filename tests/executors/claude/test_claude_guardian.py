@@ -1,0 +1,133 @@
+"""The guardian against real processes: whatever ends the parent, nothing that it had started is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import anyio
+import psutil
+import pytest
+
+from pytest_llmcall.executors.claude import Guardian
+
+PARENT = Path(__file__).parents[2] / "children" / "guarded_parent.py"
+
+
+class Parent:
+    def __init__(self, how: str, folder: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, PARENT, how, uuid.uuid4().hex, folder], stdout=subprocess.PIPE, start_new_session=True
+        )
+        assert self.process.stdout
+        self.pids: dict[str, int | None] = json.loads(self.process.stdout.readline())
+        self.process.stdout.close()
+
+    def is_up(self, name: str) -> bool:
+        return is_running(self.pids[name] or 0)
+
+    def wait_until_gone(self, *names: str) -> None:
+        anyio.run(gone, [self.pids[name] or 0 for name in names])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "pytest-llmcall-folder"
+    (path / "work").mkdir(parents=True)
+    (path / "work" / "file.txt").write_text("x")
+    return path
+
+
+@pytest.fixture
+def parents() -> Iterator[list[Parent]]:
+    started: list[Parent] = []
+    yield started
+    for parent in started:
+        for pid in (parent.process.pid, *parent.pids.values()):
+            with suppress(ProcessLookupError):
+                os.kill(pid or 2**30, signal.SIGKILL)
+        parent.process.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_parent_leaves_nothing(parents: list[Parent], folder: Path, number: signal.Signals) -> None:
+    parents.append(parent := Parent("waits", folder))
+    assert parent.is_up("registered")
+    parent.process.send_signal(number)
+    parent.process.wait()
+    parent.wait_until_gone("registered", "marked", "guardian")
+    assert not folder.exists()
+
+
+def test_a_forgotten_group_is_not_the_guardians_business(parents: list[Parent], folder: Path) -> None:
+    parents.append(parent := Parent("waits", folder))
+    parent.process.kill()
+    parent.process.wait()
+    parent.wait_until_gone("guardian")
+    assert parent.is_up("forgotten")
+
+
+def test_a_killed_parent_whose_fork_holds_the_pipe_leaves_nothing(parents: list[Parent], folder: Path) -> None:
+    parents.append(parent := Parent("forks", folder))
+    parent.process.kill()
+    parent.process.wait()
+    parent.wait_until_gone("registered", "marked", "guardian")
+    assert parent.is_up("forked")
+
+
+def test_the_guardian_outlives_ctrl_c_on_the_group_and_a_sigterm(parents: list[Parent], folder: Path) -> None:
+    parents.append(parent := Parent("waits", folder))
+    os.kill(parent.pids["guardian"] or 0, signal.SIGTERM)
+    os.killpg(parent.process.pid, signal.SIGINT)
+    parent.process.wait()
+    parent.wait_until_gone("registered", "marked", "guardian")
+    assert not folder.exists()
+
+
+def test_the_guardian_ends_with_a_parent_that_forgot_to_close_it(parents: list[Parent], folder: Path) -> None:
+    parents.append(parent := Parent("exits", folder))
+    assert parent.process.wait() == 0
+    parent.wait_until_gone("guardian", "registered")
+
+
+def test_the_guardian_ends_with_its_run() -> None:
+    with Guardian.start(uuid.uuid4().hex) as guardian:
+        assert is_running(guardian.pid)
+    assert not is_running(guardian.pid)
+
+
+def test_a_run_without_leftovers_ends_with_its_folders_gone(folder: Path) -> None:
+    with Guardian.start(uuid.uuid4().hex) as guardian:
+        guardian.register_folder(folder)
+    assert not folder.exists()
+
+
+def test_a_killed_guardian_is_replaced_and_told_everything(folder: Path) -> None:
+    with Guardian.start(uuid.uuid4().hex) as guardian:
+        guardian.register_folder(folder)
+        first = guardian.pid
+        os.kill(first, signal.SIGKILL)
+        os.waitid(os.P_PID, first, os.WEXITED | os.WNOWAIT)
+        guardian.forget(2**22)
+        assert guardian.pid != first
+    assert not folder.exists()
+
+
+async def gone(pids: list[int]) -> None:
+    with anyio.fail_after(10):
+        while any(map(is_running, pids)):  # noqa: ASYNC110 - other processes set no event
+            await anyio.sleep(0.02)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE  # nobody reaps orphans in some containers
+    except psutil.NoSuchProcess:
+        return False
