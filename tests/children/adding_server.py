@@ -1,7 +1,6 @@
 """An MCP server on stdio with one tool, from the real SDK."""
 
 import os
-import sys
 
 from mcp.server import MCPServer
 
@@ -14,6 +13,4 @@ def add(a: int, b: int) -> str:
     return f"{a} + {b} = {a + b} ({os.environ.get('UNIT', 'no unit')})"
 
 
-if "--refuse" in sys.argv:
-    sys.exit("the database is not there")
 server.run()

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
 
 from pytest_llmcall.call import McpServer, WorkFile
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.real_cli
 SERVER = Path(__file__).parents[2] / "children" / "adding_server.py"
+REFUSING = SERVER.with_name("refusing_server.py")
 PERSON = {"type": "object", "required": ["age"], "properties": {"age": {"type": "integer"}}}
 
 
@@ -136,7 +138,7 @@ def test_a_bad_schema_is_the_error_of_its_call_alone(real: Asking) -> None:
     assert caught.value.scope == "call"
 
 
-def test_an_mcp_tool_is_used_on_a_real_server(real: Asking, model: ScriptedModel) -> None:
+def test_an_mcp_tool_is_used_on_a_real_server(real: Asking, model: ScriptedModel, tmp_path: Path) -> None:
     model.script(UseTool("mcp__adding__add", {"a": 20, "b": 22}), Text("42"))
     reply = real(real.call("What is 20 + 22?", mcp=(adding_server(env={"UNIT": "apples"}),)))
     assert reply.text == "42"
@@ -146,15 +148,21 @@ def test_an_mcp_tool_is_used_on_a_real_server(real: Asking, model: ScriptedModel
     assert reply.denied == ()
     assert "mcp__adding__add" in model.requests[0].tools
     assert "apples" not in str(real.tapes()[0].header)
+    assert not [*(tmp_path / "home" / ".cache").rglob("*mcp-logs*")]
 
 
-@pytest.mark.parametrize("how", ["refuses", "missing"])
-def test_a_server_that_does_not_start_is_no_reply(real: Asking, model: ScriptedModel, how: str) -> None:
+@pytest.mark.parametrize(
+    ("command", "complaint"), [(sys.executable, "the database is not there"), ("/no/server", "no such file")]
+)
+def test_a_server_that_does_not_start_is_no_reply_and_says_why(
+    real: Asking, model: ScriptedModel, command: str, complaint: str
+) -> None:
     model.default(Hang())
-    server = adding_server(args=("--refuse",)) if how == "refuses" else McpServer(name="adding", command="/no/server")
+    server = McpServer(name="adding", command=command, args=(str(REFUSING),))
     with pytest.raises(ConfigurationError, match=r"MCP server not connected: 'adding' \(failed\)") as caught:
         real(real.call("Hi", mcp=(server,)))
     assert caught.value.scope == "call"
+    assert complaint in caught.value.detail
 
 
 def test_a_server_that_nobody_answers_for_is_no_reply(real: Asking, model: ScriptedModel) -> None:
@@ -234,10 +242,28 @@ def test_a_hanging_api_ends_at_the_deadline_with_the_piece_that_came(real: Askin
     assert caught.value.received == "I was about to"
 
 
-def test_a_deadline_ends_servers_and_tools_too(real: Asking, model: ScriptedModel) -> None:
+def test_a_deadline_ends_a_tool_that_resists(real: Asking, model: ScriptedModel) -> None:
     model.script(UseTool("Bash", {"command": "trap '' TERM; setsid sleep 600"}))
     with pytest.raises(TimedOut):
-        real(real.call("Hi", tools=("Bash",), mcp=(adding_server(),), timeout=3))
+        real(real.call("Hi", tools=("Bash",), timeout=2))
+
+
+def test_cancelling_ends_servers_and_tools_too(real: Asking, model: ScriptedModel) -> None:
+    async def cancelled() -> None:
+        call = real.call("Hi", tools=("Bash",), mcp=(adding_server(),)).resolved(model="max/default", timeout=60)
+        with anyio.fail_after(30):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(real.cli().execute, call)
+                while not [*real.temporary.glob("*/work/started")]:  # noqa: ASYNC110 - another process sets no event
+                    await anyio.sleep(0.02)
+                tasks.cancel_scope.cancel()
+
+    model.script(UseTool("Bash", {"command": "touch started; trap '' TERM; setsid sleep 600"}))
+    anyio.run(cancelled)
+    (tape,) = real.tapes()
+    init = next(event for event in tape.events if event.get("subtype") == "init")
+    assert not Path(init["messaging_socket_path"]).exists()
+    assert tape.ending is None
 
 
 def test_without_a_login_the_executor_stops(real: Asking, model: ScriptedModel) -> None:
@@ -310,5 +336,5 @@ def turns(body: Any) -> list[tuple[str, str]]:
     ]
 
 
-def adding_server(args: tuple[str, ...] = (), **fields: Any) -> McpServer:
-    return McpServer(name="adding", command=sys.executable, args=(str(SERVER), *args), **fields)
+def adding_server(**fields: Any) -> McpServer:
+    return McpServer(name="adding", command=sys.executable, args=(str(SERVER),), **fields)

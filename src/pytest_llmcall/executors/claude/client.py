@@ -26,6 +26,7 @@ from pytest_llmcall.executors.claude.find import INSTALL
 from pytest_llmcall.executors.claude.guardian import Guardian
 from pytest_llmcall.executors.claude.process import Finished, Launch, run_process
 from pytest_llmcall.executors.claude.stream import Event, Transcript
+from pytest_llmcall.executors.claude.traces import log_folder, remove_traces, server_errors
 from pytest_llmcall.executors.claude.workspace import Workspace, make_workspace, read_files, remove_folder
 from pytest_llmcall.executors.models import parse_model
 from pytest_llmcall.executors.tape import Tape, TapeFolder
@@ -89,19 +90,19 @@ class ClaudeCLI:
 
     async def _ask(self, call: Call, tape: Tape) -> Reply:
         transcript = Transcript(partial(init_fault, call))
-        async with self._workspace(call) as space:
-            finished = await self._run(call, space, transcript, tape)
+        async with self._workspace(call, transcript) as (space, logs):
+            finished = await self._run(self._launch(call, space), transcript, tape)
             files = await to_thread.run_sync(read_files, space.work)
+            complaints = await to_thread.run_sync(server_errors, logs) if call.mcp else ""
         tape.check()
-        return replace(reply_from(call, finished, transcript), files=files, tape=tape.path)
+        reply = reply_from(call, finished, transcript, server_errors=complaints)
+        return replace(reply, files=files, tape=tape.path)
 
-    async def _run(self, call: Call, space: Workspace, transcript: Transcript, tape: Tape) -> Finished:
-        launch = self._launch(call, space)
+    async def _run(self, launch: Launch, transcript: Transcript, tape: Tape) -> Finished:
         try:
             return await run_process(
                 launch,
                 transcript,
-                timeout=math.inf if call.timeout is None else call.timeout,
                 startup=self._startup,
                 evidence=_Evidence(tape),
                 registry=self._guardian,
@@ -131,19 +132,24 @@ class ClaudeCLI:
             cwd=space.work,
             stdin=stdin_lines(call),
             call_id=call_id,
+            timeout=math.inf if call.timeout is None else call.timeout,
         )
 
     @asynccontextmanager
-    async def _workspace(self, call: Call) -> AsyncIterator[Workspace]:
+    async def _workspace(self, call: Call, transcript: Transcript) -> AsyncIterator[tuple[Workspace, Path]]:
+        """Make the folders of a call and know where its servers' logs will be; remove all of it at the end."""
         with anyio.CancelScope(shield=True):
             space = await to_thread.run_sync(partial(make_workspace, call, run_id=self._run_id))
+        logs = log_folder(space.work, {**os.environ, **self._environment})
         if self._guardian:
             self._guardian.register_folder(space.root)
+            self._guardian.register_folder(logs)
         try:
-            yield space
+            yield space, logs
         finally:
             with anyio.CancelScope(shield=True):
                 await to_thread.run_sync(remove_folder, space.root)
+                await to_thread.run_sync(remove_traces, logs, transcript.init)
 
     def _open_tape(self, call: Call) -> Tape:
         if self._tapes is None:

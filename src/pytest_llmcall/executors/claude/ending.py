@@ -34,8 +34,14 @@ _ENDING_OF_REASON: Final = {
 }
 
 
-def reply_from(call: Call, finished: Finished, transcript: Transcript) -> Reply:
+def reply_from(call: Call, finished: Finished, transcript: Transcript, *, server_errors: str = "") -> Reply:
     """Return the reply of a finished process.
+
+    Args:
+        call: What was asked.
+        finished: How the process ended.
+        transcript: What it wrote.
+        server_errors: What MCP servers complained about.
 
     Raises:
         TimedOut: The deadline passed before there was a result.
@@ -46,7 +52,7 @@ def reply_from(call: Call, finished: Finished, transcript: Transcript) -> Reply:
         return _judged(call, finished, transcript)
     except NoReply as none:
         none.received = none.received or transcript.all_text
-        detail = none.detail.strip()
+        detail = "\n".join(filter(None, (none.detail.strip(), server_errors if none is transcript.fault else "")))
         # What did not start has said why on stderr, and that is the detail already.
         stderr = "" if detail and detail in finished.stderr else finished.stderr
         none.detail = "\n".join(filter(None, (detail, _end_of(stderr, transcript))))

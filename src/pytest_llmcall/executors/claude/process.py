@@ -50,13 +50,14 @@ class Cause(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """What is started."""
+    """What is started, and how many seconds it may take."""
 
     argv: Sequence[str]
     environment: Mapping[str, str] = field(repr=False)
     cwd: Path
     stdin: bytes = field(repr=False)
     call_id: str
+    timeout: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +134,6 @@ async def run_process(
     launch: Launch,
     transcript: Transcript,
     *,
-    timeout: float,  # noqa: ASYNC109 - a deadline that ends a tree of processes in order, not a cancellation
     startup: anyio.Semaphore,
     evidence: Evidence | None = None,
     registry: Registry | None = None,
@@ -143,7 +143,6 @@ async def run_process(
     Args:
         launch: What is started.
         transcript: Takes the events; its `fault` ends the process early.
-        timeout: Seconds from the start of the process.
         startup: Bounds how many processes start at once; waiting for it does not count.
         evidence: Takes the raw lines.
         registry: Hears of the process group.
@@ -166,7 +165,7 @@ async def run_process(
             )
             if registry:
                 registry.register(process.pid)
-        return await run.to_the_end(process, timeout)
+        return await run.to_the_end(process)
     finally:
         run.started_up()
         if run.process and registry:
@@ -196,14 +195,15 @@ class _Run:
             self._startup.release()
             self._startup = None
 
-    async def to_the_end(self, process: Process, timeout: float) -> Finished:  # noqa: ASYNC109 - see run_process
+    async def to_the_end(self, process: Process) -> Finished:
+        """Watch a process until nothing of it is left."""
         began = time.monotonic()
         self.process = process
         try:
             async with anyio.create_task_group() as tasks:
                 for task in (self._feed, self._read, self._drain_stderr, self._wait, self._open_gate_in_time):
                     tasks.start_soon(task, process)
-                cause = await self._watch(process, timeout)
+                cause = await self._watch(process)
                 tasks.cancel_scope.cancel()
         finally:
             with anyio.CancelScope(shield=True):
@@ -216,8 +216,8 @@ class _Run:
             fault=self._fault,
         )
 
-    async def _watch(self, process: Process, timeout: float) -> Cause:  # noqa: ASYNC109 - see run_process
-        with anyio.move_on_after(timeout):
+    async def _watch(self, process: Process) -> Cause:
+        with anyio.move_on_after(self._launch.timeout):
             await self._turn.wait()
         if not self._turn.is_set():
             await end_tree(process, self._launch.call_id, grace=DEADLINE_GRACE_S)

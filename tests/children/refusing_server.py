@@ -1,0 +1,5 @@
+"""An MCP server that does not start."""
+
+import sys
+
+sys.exit("the database is not there")
