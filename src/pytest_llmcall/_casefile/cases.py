@@ -178,7 +178,7 @@ def _check_conversation(draft: _Draft, problems: Problems) -> None:
         problems.add(Code.PROMPT, draft.places[given[1]] if given else draft.node, message)
         return
     messages = draft.values[given[0]] or ()
-    size = sum(len(text.encode()) for text in _asked(messages, draft.values.get("system")))
+    size = sum(len(text.encode("utf-8", "surrogatepass")) for text in _asked(messages, draft.values.get("system")))
     if size > call_keys.TEXT_LIMIT:
         limit = f"{call_keys.TEXT_LIMIT:,} bytes (4 MiB)"
         message = f"messages and system prompt hold {size:,} bytes, more than the {limit} that one case may ask with"

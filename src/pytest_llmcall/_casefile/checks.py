@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from pytest_llmcall import validators
-from pytest_llmcall._casefile.nodes import ListNode, MapNode, Node, Scalar, descend, describe, plain
+from pytest_llmcall._casefile.nodes import MapNode, Node, Scalar, descend, describe, plain
 from pytest_llmcall._casefile.problems import Code, Problems
 from pytest_llmcall._casefile.reading import read_list
 from pytest_llmcall.case import CustomCheck
@@ -100,5 +100,5 @@ def _not_a_check(node: Node) -> str:
                 f"{shape}; options stand beside its value: {{{first}: {{{short}: …, {listed.partition(', ')[2]}: …}}}}"
             )
         return f"{shape}; found {len(node.entries)} in one entry: {listed}. Give each its own `-`"
-    found = "an empty text" if isinstance(node, Scalar) and node.value is not None else describe(node)
-    return f"{shape}; found {found if not isinstance(node, ListNode) else 'a list'}"
+    is_text = isinstance(node, Scalar) and isinstance(node.value, str)
+    return f"{shape}; found {'an empty text' if is_text else describe(node)}"

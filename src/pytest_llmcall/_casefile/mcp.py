@@ -38,6 +38,8 @@ def _check_server(name: str, servers: MapNode, problems: Problems) -> bool:
     if server is None:
         return False
     check_keys(server, f"the MCP server {name!r}", _KEYS, problems)
+    if not server.entries.keys() <= set(_KEYS):
+        return False
     return _check_kind(name, server, problems) and _check_texts(name, server, problems)
 
 

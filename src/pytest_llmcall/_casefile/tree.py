@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Final
 
 from pytest_llmcall._casefile.nodes import EXPANDED_LIMIT, ListNode, MapNode, Node, Scalar, describe
 from pytest_llmcall._casefile.problems import Code, Problems
+
+SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 DEPTH_LIMIT: Final = 100
 """Lists and mappings inside each other, at most; all later steps may then recurse."""
@@ -70,6 +73,9 @@ class Tree:
             self._check_key(parent, node)
             return
         self._keys[-1] = None
+        if isinstance(node, Scalar) and not node.raw:
+            # A value that was left out starts, for YAML, where the next token does.
+            node.line, node.column = key.line, key.column
         if isinstance(key, Scalar) and isinstance(key.value, str) and key.value not in parent.entries:
             parent.entries[key.value] = node
             parent.keys[key.value] = key
@@ -96,6 +102,6 @@ class Tree:
 def _unfit(value: str | float | None) -> str:
     if isinstance(value, float) and not math.isfinite(value):
         return "is not one that JSON has"
-    if isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value):
+    if isinstance(value, str) and SURROGATE.search(value):
         return "holds half of a surrogate pair, which no UTF-8 has"
     return ""

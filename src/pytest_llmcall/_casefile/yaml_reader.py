@@ -25,7 +25,7 @@ from ruamel.yaml.reader import ReaderError
 
 from pytest_llmcall._casefile.nodes import Node, Scalar
 from pytest_llmcall._casefile.problems import Code, Problems
-from pytest_llmcall._casefile.tree import Tree
+from pytest_llmcall._casefile.tree import SURROGATE, Tree
 
 _PREFIX: Final = "tag:yaml.org,2002:"
 _NULL: Final = re.compile(r"null|Null|NULL|~|")
@@ -55,7 +55,7 @@ def read_yaml(text: str, tree: Tree, problems: Problems) -> None:
         problems.fail(Code.SYNTAX, line, column, f"not YAML: {error.problem}{context} at column {column}")
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        problems.fail(Code.SYNTAX, line, 0, f"not YAML: the character {error.character!r} may not stand in a file")
+        problems.fail(Code.SYNTAX, line, 0, f"not YAML: {chr(error.character)!r} may not stand in a file")
     except (YAMLError, ValueError, OverflowError) as error:
         problems.fail(Code.SYNTAX, 0, 0, f"not YAML: {error}")
 
@@ -119,7 +119,7 @@ class _Reader:
         self._problems.add_at(Code.VALUE, line, column, f"the tag {shown!r} does not fit here; case files need no tags")
 
     def _scalar(self, event: ScalarEvent, line: int, column: int) -> Scalar:
-        raw = event.value
+        raw = _joined(event.value)
         try:
             value = core_value(raw) if event.tag is None and event.implicit[0] else raw
             if event.tag not in (None, "!", f"{_PREFIX}str"):
@@ -153,6 +153,13 @@ def core_value(raw: str) -> str | int | float | bool | None:
     if _FLOAT.fullmatch(raw) or _INFINITY.fullmatch(raw) or _NAN.fullmatch(raw):
         return float(raw.lower().replace(".inf", "inf").replace(".nan", "nan"))
     return raw
+
+
+def _joined(text: str) -> str:
+    """Return a text with escaped surrogate pairs joined, as JSON has them; a lone half stays and is found later."""
+    if not SURROGATE.search(text):
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
 
 
 def _position(error: MarkedYAMLError) -> tuple[int, int]:
