@@ -46,7 +46,7 @@ class CaseFile(pytest.Module):
     def collect(self) -> Iterator[pytest.Item | pytest.Collector]:
         """Yield an item per case, or report every problem of the file at once."""
         cases = _casefile.load(self.path, custom=self._is_fixture)
-        if problems := list(self._shadowed(cases)):
+        if problems := set(self._shadowed(cases)):
             raise CaseFileError(problems)
         for case in cases:
             yield from self._items(case)

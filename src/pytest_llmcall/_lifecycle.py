@@ -5,23 +5,23 @@ Registered by `plugin.py` only if the user asked for LLM items; starts nothing b
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Generator, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import pytest
 
 from pytest_llmcall._items import RECORD, SESSION, CaseItem, unmet_need
 from pytest_llmcall._session import RunIdentity, Session, shown_path
 from pytest_llmcall._settings import Settings
+from pytest_llmcall.concurrency import LanesPlugin
 from pytest_llmcall.errors import SettingsError
 from pytest_llmcall.executors.models import parse_model
 from pytest_llmcall.reports.terminal import RunSummary, summary_lines
 
-if TYPE_CHECKING:
-    from pytest_llmcall.concurrency import LanesPlugin
-
 LANES_PER_CALL: Final = 2  # while one lane's call is in flight, another one sets up or tears down
+NOT_OURS: Final = "not an LLM item"
 WORKER_INPUT: Final = "llmcall_run"
 RECORD_OF_REPORT: Final = "llmcall"
 
@@ -37,29 +37,23 @@ class Lifecycle:
         self.identity = RunIdentity(**worker_input[WORKER_INPUT]) if worker_input else RunIdentity.new()
         self.session: Session | None = None
         self.records: list[dict[str, Any]] = []
-        self.lanes: LanesPlugin | None = None
         self.lanes_off = self._why_no_lanes()
-        if not self.lanes_off:
-            self.lanes = self._make_lanes()
-
-    def _make_lanes(self) -> LanesPlugin:
-        from pytest_llmcall.concurrency import LanesPlugin  # noqa: PLC0415 - heavy
-
-        number = LANES_PER_CALL * self.settings.concurrency
-        lanes = LanesPlugin(self.config, lanes=number, alone=why_alone, managed=is_managed)
-        self.config.pluginmanager.register(lanes, "llmcall-lanes")
-        return lanes
+        self.lanes = LanesPlugin(
+            config,
+            lanes=1 if self.lanes_off else LANES_PER_CALL * settings.concurrency,
+            alone=why_alone,
+            managed=is_managed,
+        )
+        config.pluginmanager.register(self.lanes, "llmcall-lanes")
 
     def _why_no_lanes(self) -> str:
         option = self.config.option
-        if getattr(self.config, "workerinput", None) or self._is_controller() or option.collectonly:
-            return "-"
-        if self.settings.concurrency == 1:
-            return "one call at a time: items run one after another, by pytest's own loop"
         for name, flag in (("usepdb", "--pdb"), ("trace", "--trace")):
             if getattr(option, name, False):
-                return f"{flag}: items run one after another, by pytest's own loop"
-        return ""
+                return f"{flag}: items run one after another"
+        if getattr(self.config, "workerinput", None) or self._is_controller():
+            return "pytest-xdist: the items of a worker run one after another"
+        return "one call at a time: items run one after another" if self.settings.concurrency == 1 else ""
 
     def _is_controller(self) -> bool:
         return getattr(self.config.option, "dist", "no") != "no"
@@ -87,7 +81,7 @@ class Lifecycle:
         """Say who answers, and where the evidence goes."""
         if self.session is None:
             return []
-        off = [f"llmcall: {self.lanes_off}"] if len(self.lanes_off) > 1 else []
+        off = [f"llmcall: {self.lanes_off}"] if self.lanes_off else []
         return [*self.session.header(self.config.rootpath), *off]
 
     @pytest.hookimpl(wrapper=True)
@@ -126,7 +120,10 @@ class Lifecycle:
             terminalreporter.write_line(line)
 
     def _lanes_lines(self) -> Sequence[str]:
-        return []
+        seen = self.lanes.summary()
+        reasons = Counter(each.reason for each in seen.alone if each.reason != NOT_OURS)
+        lines = [f"{count} ran alone: {reason}" for reason, count in reasons.most_common()]
+        return [*lines, *(f"{each.nodeid} kept the others waiting for {each.seconds:.1f} s" for each in seen.held)]
 
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self) -> None:
@@ -150,7 +147,7 @@ def is_managed(item: pytest.Item) -> bool:
 
 def why_alone(item: pytest.Item) -> str | None:
     """Return why an item does not overlap with others, or None if it does."""
-    return None if isinstance(item, CaseItem) else "not an LLM item"
+    return None if isinstance(item, CaseItem) else NOT_OURS
 
 
 def _asks(item: pytest.Item) -> bool:

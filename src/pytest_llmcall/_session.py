@@ -188,7 +188,7 @@ class Session:
             model = ", ".join(self.settings.force_models) or self.settings.model
         return [
             f"llmcall: {self.answered_by}",
-            f"llmcall: model {model}; at most {self.concurrency} calls in flight",
+            f"llmcall: model {model}; at most {self.concurrency} call{'s' * (self.concurrency > 1)} in flight",
             f"llmcall: evidence in {shown_path(self.folder.path, rootdir)}",
         ]
 

@@ -14,7 +14,7 @@ CheckFailed (AssertionError) a bad reply; composed from verdicts, see `verdict.p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +54,7 @@ class Problem:
 class CaseFileError(LLMCallError):
     """All problems of one case file at once."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(sorted(problems))
         count = f"{len(self.problems)} problem{'s' if len(self.problems) != 1 else ''}"
         super().__init__("\n".join([f"{count}, found before anything was asked:", *map(str, self.problems)]))

@@ -95,7 +95,8 @@ def test_a_fixture_that_shadows_a_built_in_validator_is_a_problem_with_its_place
     )
     result = run("cases.llm.yaml")
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*'contains'*conftest.py:3*"])
+    result.stdout.fnmatch_lines(["*conftest.py:3: LC* 'contains'*built-in*"])
+    assert result.stdout.str().count("'contains'") == 1
 
 
 def test_other_globs_collect_other_files(run: Run, write: Write) -> None:
@@ -148,7 +149,7 @@ def test_loading_the_plugin_imports_nothing_heavy() -> None:
 
 def test_a_run_without_llm_items_prints_nothing_of_ours(run: Run, write: Write, pytester: pytest.Pytester) -> None:
     write("test_plain.py", "def test_plain():\n    pass\n")
-    result = run("test_plain.py")
+    result = run("test_plain.py", "--no-header")
     result.assert_outcomes(passed=1)
     result.stdout.no_fnmatch_line("*llm*")
     assert not (pytester.path / ".llmcall").exists()
