@@ -11,12 +11,16 @@ import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 import psutil
 import pytest
 
 from pytest_llmcall.executors.claude import Guardian
+
+if TYPE_CHECKING:
+    from tests.executors.claude.conftest import Asking
 
 PARENT = Path(__file__).parents[2] / "children" / "guarded_parent.py"
 
@@ -118,6 +122,25 @@ def test_a_killed_guardian_is_replaced_and_told_everything(folder: Path) -> None
         guardian.forget(2**22)
         assert guardian.pid != first
     assert not folder.exists()
+
+
+def test_a_killed_parent_that_was_asking_leaves_nothing(fake: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def killed() -> None:
+        with anyio.fail_after(20):
+            while not [*fake.temporary.glob("*/work/child.pid")]:  # noqa: ASYNC110 - another process sets no event
+                await anyio.sleep(0.02)
+            parent.kill()
+            while fake.leftovers():  # noqa: ASYNC110 - other processes set no event
+                await anyio.sleep(0.02)
+
+    monkeypatch.setenv("FAKE_CLAUDE", "orphan_then_hang")
+    asking = PARENT.with_name("asking_parent.py")
+    parent = subprocess.Popen([sys.executable, asking, fake.binary, fake.run_id, fake.temporary])
+    try:
+        anyio.run(killed)
+    finally:
+        parent.kill()
+        parent.wait()
 
 
 async def gone(pids: list[int]) -> None:

@@ -13,6 +13,7 @@ from pytest_llmcall.errors import ConfigurationError
 from pytest_llmcall.executors.claude.argv import allowed_rules, built_in_tools, launch_line, missing_tools
 from pytest_llmcall.executors.claude.conversation import stdin_lines
 from pytest_llmcall.executors.claude.environment import CALL_MARK, NESTING, RUN_MARK, child_environment
+from pytest_llmcall.executors.claude.login import login_settings
 from pytest_llmcall.executors.claude.workspace import make_workspace, remove_folder
 
 HI = (Message(role="user", content="Hi"),)
@@ -101,6 +102,30 @@ def test_overrides_have_the_last_word_and_unset_names_go() -> None:
 
 def test_what_the_cli_leaves_lies_in_the_calls_own_folder() -> None:
     assert environment_of({"TMPDIR": "/tmp"})["CLAUDE_CODE_TMPDIR"] == "/s"
+
+
+def settings_with(folder: Path, **settings: object) -> dict[str, str]:
+    (folder / "settings.json").write_text(json.dumps(settings))
+    return {"CLAUDE_CONFIG_DIR": str(folder)}
+
+
+def test_only_the_login_is_taken_from_the_users_settings(tmp_path: Path) -> None:
+    variables = {"AWS_PROFILE": "work", "HTTPS_PROXY": "p", "EDITOR": "vi"}
+    environment = settings_with(tmp_path, apiKeyHelper="get-key", hooks={}, model="haiku", env=variables)
+    kept = {"AWS_PROFILE": "work", "HTTPS_PROXY": "p"}
+    assert login_settings(environment, {}) == {"apiKeyHelper": "get-key", "env": kept}
+
+
+def test_a_run_that_asks_elsewhere_does_not_take_the_users_login_along(tmp_path: Path) -> None:
+    environment = settings_with(tmp_path, apiKeyHelper="get-key")
+    assert login_settings(environment, {"ANTHROPIC_BASE_URL": "http://127.0.0.1"}) == {}
+
+
+@pytest.mark.parametrize("content", [None, "{torn", "[]", '{"env": 1}'])
+def test_settings_that_say_nothing_of_a_login_are_none(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "settings.json").write_text(content)
+    assert login_settings({"CLAUDE_CONFIG_DIR": str(tmp_path)}, {}) == {}
 
 
 def test_stdin_keeps_the_prompt_from_being_expanded() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from pytest_llmcall.testing import (
     RATE_LIMITED,
     UNKNOWN_MODEL,
     CutStream,
+    Gate,
     Hang,
     Overlong,
     Refusal,
@@ -230,6 +232,27 @@ def test_an_error_of_the_api_is_no_reply(
     assert bool(caught.value.remedy) == (scope is not None)
 
 
+def test_a_deadline_that_passes_in_retries_says_so(real: Asking, model: ScriptedModel) -> None:
+    model.default(OVERLOADED)
+    with pytest.raises(TimedOut) as caught:
+        real(real.call("Hi", timeout=3), CLAUDE_CODE_MAX_RETRIES="10")
+    assert "because of overloaded (529)" in caught.value.detail
+
+
+def test_calls_overlap(real: Asking, model: ScriptedModel) -> None:
+    async def four() -> None:
+        cli = real.cli()
+        with anyio.fail_after(30):
+            async with anyio.create_task_group() as tasks:
+                for number in range(4):
+                    call = real.call(f"number {number}").resolved(model="max/default", timeout=25)
+                    tasks.start_soon(cli.execute, call)
+
+    model.default(Gate(Text("ok"), opens_at=4))
+    anyio.run(four)
+    assert model.peak_in_flight == 4
+
+
 def test_an_overload_that_passes_is_retried_by_the_cli(real: Asking, model: ScriptedModel) -> None:
     model.script(OVERLOADED, Text("ok"))
     assert real(CLAUDE_CODE_MAX_RETRIES="1").text == "ok"
@@ -274,6 +297,17 @@ def test_without_a_login_the_executor_stops(real: Asking, model: ScriptedModel) 
     assert model.requests == ()
 
 
+def test_a_login_that_stands_in_the_users_settings_works(real: Asking, model: ScriptedModel, tmp_path: Path) -> None:
+    config = tmp_path / "home" / "config"
+    config.mkdir(parents=True)
+    settings = {"apiKeyHelper": "echo sk-from-helper", "env": {"ANTHROPIC_BASE_URL": model.url, "OTHER": "1"}}
+    (config / "settings.json").write_text(json.dumps({**settings, "outputStyle": "Explanatory"}))
+    model.script(Text("ok"))
+    real.environment = {}
+    assert real().text == "ok"
+    assert "sk-from-helper" in str(model.requests[0].headers)
+
+
 def test_a_broken_config_file_stops_the_executor(real: Asking, tmp_path: Path) -> None:
     config = tmp_path / "home" / "config"
     config.mkdir(parents=True)
@@ -296,6 +330,7 @@ def test_turns_used_up_is_a_reply(real: Asking, model: ScriptedModel) -> None:
     reply = real(real.call("Hi", tools=("Bash",), max_turns=2))
     assert (reply.ending, reply.text) == (Ending.MAX_TURNS, "Once more.")
     assert len(reply.tool_uses) == 2
+    assert reply.turns == 2
 
 
 def test_a_prompt_that_is_too_long_is_a_reply(real: Asking, model: ScriptedModel) -> None:

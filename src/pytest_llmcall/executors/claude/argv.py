@@ -38,6 +38,7 @@ def launch_line(
     system_file: Path | None = None,
     mcp_file: Path | None = None,
     session_file: Path | None = None,
+    login_file: Path | None = None,
 ) -> list[str]:
     """Return the argument vector of one call.
 
@@ -48,6 +49,7 @@ def launch_line(
         system_file: Holds the system prompt, if one is asked.
         mcp_file: Holds the MCP configuration, if servers are asked.
         session_file: Holds the turns before the last one, if there are any.
+        login_file: Holds how the user logs in, if that stands in a settings file.
 
     Raises:
         ConfigurationError: A tool rule or the schema cannot be passed on.
@@ -65,6 +67,8 @@ def launch_line(
         line.append(f"--mcp-config={mcp_file}")
     if session_file:
         line.append(f"--resume={session_file}")
+    if login_file:
+        line.append(f"--settings={login_file}")
     line += ["--tools", ",".join(built_in_tools(call))]
     rules = allowed_rules(call)
     if rules:

@@ -24,6 +24,7 @@ from pytest_llmcall.executors.claude.ending import init_fault, reply_from
 from pytest_llmcall.executors.claude.environment import child_environment
 from pytest_llmcall.executors.claude.find import INSTALL
 from pytest_llmcall.executors.claude.guardian import Guardian
+from pytest_llmcall.executors.claude.login import login_settings
 from pytest_llmcall.executors.claude.process import Finished, Launch, run_process
 from pytest_llmcall.executors.claude.stream import Event, Transcript
 from pytest_llmcall.executors.claude.traces import log_folder, remove_traces, server_errors
@@ -120,6 +121,7 @@ class ClaudeCLI:
                 system_file=space.system_file,
                 mcp_file=space.mcp_file,
                 session_file=space.session_file,
+                login_file=space.login_file,
             ),
             environment=child_environment(
                 os.environ,
@@ -139,7 +141,8 @@ class ClaudeCLI:
     async def _workspace(self, call: Call, transcript: Transcript) -> AsyncIterator[tuple[Workspace, Path]]:
         """Make the folders of a call and know where its servers' logs will be; remove all of it at the end."""
         with anyio.CancelScope(shield=True):
-            space = await to_thread.run_sync(partial(make_workspace, call, run_id=self._run_id))
+            login = login_settings(os.environ, self._environment)
+            space = await to_thread.run_sync(partial(make_workspace, call, run_id=self._run_id, login=login))
         logs = log_folder(space.work, {**os.environ, **self._environment})
         if self._guardian:
             self._guardian.register_folder(space.root)

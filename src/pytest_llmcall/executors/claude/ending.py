@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from pytest_llmcall.call import Call
@@ -92,7 +93,7 @@ def _judged(call: Call, finished: Finished, transcript: Transcript) -> Reply:
     if ending is Ending.COMPLETED and not any(transcript.answers):
         raise InfrastructureError("the claude CLI ended without asking the model", detail=str(result.get("result", "")))
     _check_model(call, transcript)
-    return _reply(ending, result, transcript, finished)
+    return _reply(call, ending, result, transcript, finished)
 
 
 def _ending(call: Call, result: Event, transcript: Transcript) -> Ending | None:
@@ -114,7 +115,7 @@ def _ending(call: Call, result: Event, transcript: Transcript) -> Ending | None:
     return Ending.COMPLETED
 
 
-def _reply(ending: Ending, result: Event, transcript: Transcript, finished: Finished) -> Reply:
+def _reply(call: Call, ending: Ending, result: Event, transcript: Transcript, finished: Finished) -> Reply:
     return Reply(
         text=_text(ending, result, transcript),
         model=transcript.model or str((transcript.init or {}).get("model", "")),
@@ -126,10 +127,15 @@ def _reply(ending: Ending, result: Event, transcript: Transcript, finished: Fini
         usage=_usage(result),
         cost_usd=_cost(result),
         duration_s=finished.duration_s,
-        turns=max(1, int(result.get("num_turns") or 1)),
+        turns=_turns(call, result),
         denied=tuple(str(denial.get("tool_name")) for denial in result.get("permission_denials") or ()),
         stderr=finished.stderr,
     )
+
+
+def _turns(call: Call, result: Event) -> int:
+    turns = max(1, int(result.get("num_turns") or 1))
+    return min(turns, call.max_turns) if call.max_turns else turns  # the CLI counts the turn that it refused
 
 
 def _text(ending: Ending, result: Event, transcript: Transcript) -> str:
@@ -229,9 +235,22 @@ def _signal_name(number: int) -> str:
 
 
 def _end_of(stderr: str, transcript: Transcript) -> str:
-    parts = []
+    parts = list(_waits(transcript))
     if stderr.strip():
         parts.append("stderr ends with:\n" + stderr.strip()[-2000:])
     if transcript.noise:
         parts.append("stdout held lines that are no events:\n" + "\n".join(transcript.noise)[-2000:])
     return "\n".join(parts)
+
+
+def _waits(transcript: Transcript) -> Iterator[str]:
+    retries = [*transcript.of_type("system", "api_retry")]
+    if retries:
+        last = retries[-1]
+        status = f" ({last['error_status']})" if last.get("error_status") else ""
+        yield f"the claude CLI had retried {len(retries)} times, lastly because of {last.get('error')}{status}"
+    for event in transcript.of_type("rate_limit_event"):
+        limit = event.get("rate_limit_info") or {}
+        if limit.get("status") == "rejected" and isinstance(limit.get("resetsAt"), int | float):
+            resets = datetime.fromtimestamp(limit["resetsAt"], UTC)
+            yield f"the {limit.get('rateLimitType', 'rate')} limit of the account resets at {resets:%Y-%m-%d %H:%M} UTC"

@@ -30,10 +30,16 @@ class Workspace:
     system_file: Path | None = None
     mcp_file: Path | None = None
     session_file: Path | None = None
+    login_file: Path | None = None
 
 
-def make_workspace(call: Call, *, run_id: str) -> Workspace:
+def make_workspace(call: Call, *, run_id: str, login: Mapping[str, Any] | None = None) -> Workspace:
     """Make the folders of a call.
+
+    Args:
+        call: What is asked.
+        run_id: Stands in the name of the folder.
+        login: The user's settings for logging in.
 
     Raises:
         ConfigurationError: A file of the call would lie outside of its folder, or nothing can be written here.
@@ -43,7 +49,7 @@ def make_workspace(call: Call, *, run_id: str) -> Workspace:
     except OSError as error:
         raise _unwritable(error) from error
     try:
-        return _fill(root, call)
+        return _fill(root, call, login)
     except OSError as error:
         remove_folder(root)
         raise _unwritable(error) from error
@@ -73,7 +79,7 @@ def remove_folder(root: Path) -> None:
     shutil.rmtree(root, ignore_errors=True)
 
 
-def _fill(root: Path, call: Call) -> Workspace:
+def _fill(root: Path, call: Call, login: Mapping[str, Any] | None) -> Workspace:
     work, private, scratch = (root / name for name in ("work", "private", "scratch"))
     earlier = call.messages[:-1]
     for folder in (work, private, scratch):
@@ -87,6 +93,7 @@ def _fill(root: Path, call: Call) -> Workspace:
         system_file=_private_file(private / "system.txt", call.system) if call.system else None,
         mcp_file=_private_file(private / "mcp.json", _mcp_text(call)) if call.mcp else None,
         session_file=_private_file(private / "session.jsonl", session_lines(earlier, cwd=work)) if earlier else None,
+        login_file=_private_file(private / "login.json", json.dumps(login)) if login else None,
     )
 
 
