@@ -1,0 +1,295 @@
+"""The hub: lets fibers run, and pumps the loop while none of them can.
+
+Each lane is one item in a fiber that runs pytest's own protocol. A fiber is left where it waits for an awaitable or
+for a lock, and only there. While a fiber runs, no event loop does: to hooks, fixtures and synchronous tests the world
+looks as it does without lanes. Which items become lanes is decided in `admission.py`.
+"""
+
+import asyncio
+import collections
+import contextvars
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from contextvars import Context
+from typing import Any
+
+import pytest
+
+from pytest_llmcall.concurrency.fibers import FiberKind, make_fiber
+from pytest_llmcall.concurrency.interrupts import Interrupts
+from pytest_llmcall.concurrency.lane import LANE, Lane, LaneCancelled
+from pytest_llmcall.concurrency.leftovers import LEFTOVERS
+from pytest_llmcall.concurrency.locks import Locks
+from pytest_llmcall.concurrency.logs import Floor, LogRouter, ThreadsKnowTheirLane, own_level
+from pytest_llmcall.concurrency.loop import LaneLoop
+from pytest_llmcall.concurrency.output import LaneOutput
+from pytest_llmcall.concurrency.process_state import ProcessState
+from pytest_llmcall.concurrency.summary import HeldLoop, Tally
+from pytest_llmcall.concurrency.waiting import awaited, refuse_in_coroutine
+
+# A step that holds the loop for longer than this is named in the summary, in seconds.
+_HELD_SECONDS = 1.0
+
+
+class Hub:
+    """Runs lanes on one thread and one loop."""
+
+    def __init__(self, config: pytest.Config, *, fiber: FiberKind, tally: Tally) -> None:
+        self._fiber = fiber
+        self._tally = tally
+        self.lanes: dict[Lane, None] = {}
+        self.ready: collections.deque[Lane] = collections.deque()
+        self.loop = LaneLoop(self.step)
+        self.locks = Locks(self.make_ready)
+        self.interrupts = Interrupts(self._wake)
+        self.output = LaneOutput(config, self.owner)
+        self.progress = 0
+        self._process = ProcessState(config)
+        self._threads = ThreadsKnowTheirLane()
+        self._router: LogRouter | None = None
+        self._latest: Lane | None = None
+        self._pumping = False
+        self._batch = False
+        self._base_level = logging.NOTSET
+        self._streams: Any = None
+
+    def owner(self) -> Lane | None:
+        """Return the lane that the calling code, task or thread belongs to; a guess where it carries none."""
+        lane = LANE.get()
+        if lane is not None and not lane.done:
+            return lane
+        return self.output.stepping or self._latest
+
+    def begin_batch(self) -> None:
+        """Take over the process-wide state before the first of a row of lanes."""
+        if self._batch:
+            return
+        self._batch = True
+        self._base_level = logging.root.level
+        self._router = LogRouter(self)
+        logging.root.addHandler(self._router)
+        self._threads.install()
+        self._streams = self.output.start()
+
+    def end_batch(self) -> None:
+        """Give the process-wide state back; no lane is in flight any more."""
+        if not self._batch:
+            return
+        self._batch = False
+        self._latest = None
+        self.output.stop()
+        self._threads.remove()
+        if self._router is not None:
+            logging.root.removeHandler(self._router)
+        if logging.root.level != self._base_level:
+            logging.root.setLevel(self._base_level)
+
+    def spawn(self, item: pytest.Item, run: Callable[[Lane], None]) -> None:
+        """Start a lane; it runs until it first waits.
+
+        Args:
+            item: the item.
+            run: runs the item's protocol; what it raises stops the whole run.
+        """
+        lane = Lane(self, item)
+
+        def main() -> None:
+            LANE.set(lane)
+            LEFTOVERS.set(lane.leftovers)
+            asyncio.set_event_loop(self.loop)
+            try:
+                run(lane)
+            except BaseException as error:
+                lane.failed_with = error
+
+        lane.fiber = make_fiber(self._fiber, main_of(main, lane))
+        self.lanes[lane] = None
+        self._tally.in_flight([each.item.nodeid for each in self.lanes])
+        self._resume(lane)
+
+    def run_ready(self) -> None:
+        """Let one lane go on, or pump the loop until one can."""
+        if not self.ready:
+            self._pump()
+        if self.ready:
+            self._resume(self.ready.popleft())
+
+    def _resume(self, lane: Lane) -> None:
+        fiber = lane.fiber
+        assert fiber is not None
+        lane.resuming = True
+        try:
+            self.step(lane, fiber.resume)
+        finally:
+            lane.resuming = False
+        if lane.done:
+            self.lanes.pop(lane, None)
+            if self._latest is lane:
+                self._latest = next(iter(self.lanes), None)
+            if lane.failed_with is not None:
+                raise lane.failed_with
+
+    def _pump(self) -> None:
+        self._pumping = True
+        try:
+            # Test code may stop the loop, too: then there is nothing ready, and the hub comes again.
+            if not self.ready and not self.interrupts.pending:
+                self.loop.run_forever()
+        finally:
+            self._pumping = False
+        self.interrupts.raise_pending()
+
+    def _wake(self) -> None:
+        self.loop.call_soon_threadsafe(self.loop.stop)
+
+    def make_ready(self, lane: Lane) -> None:
+        """Let a lane go on as soon as no fiber runs."""
+        self.ready.append(lane)
+        # A test may run the loop itself, inside its fiber: that run is not ours to stop.
+        if self._pumping:
+            self.loop.stop()
+
+    def wait(self, awaitable: Awaitable[Any], *, context: Context | None = None, keep_result: bool = False) -> Any:
+        """Return the awaitable's result; other lanes go on meanwhile.
+
+        Raises:
+            LaneCancelled: the run has stopped.
+            RuntimeError: called inside a running coroutine.
+        """
+        __tracebackhide__ = True
+        coroutine = awaitable if asyncio.iscoroutine(awaitable) else awaited(awaitable)
+        try:
+            refuse_in_coroutine()
+        except RuntimeError:
+            coroutine.close()
+            raise
+        lane = LANE.get()
+        if context is None:
+            context = contextvars.copy_context()
+        if lane is None or lane.done:
+            return self._run_alone(coroutine, context)
+        if lane.must_stop:
+            coroutine.close()
+            raise LaneCancelled("the run has stopped")
+        context.run(LANE.set, lane)
+        task = lane.task = self.loop.create_task(coroutine, context=context)
+        task.add_done_callback(lambda _: self.make_ready(lane), context=_NOBODY)
+        self._suspend(lane)
+        lane.task = None
+        if lane.must_stop and not keep_result:
+            raise LaneCancelled("the run has stopped")
+        return _result(lane, task)
+
+    def _suspend(self, lane: Lane) -> None:
+        assert lane.fiber is not None
+        lane.fiber.suspend()
+        # Other tests may have used asyncio.run() meanwhile, which leaves the thread without a current loop.
+        asyncio.set_event_loop(self.loop)
+
+    def _run_alone(self, coroutine: Any, context: Context) -> Any:
+        """Run a coroutine for an item that has no lane, on the loop where shared async fixtures live."""
+        __tracebackhide__ = True
+        task = self.loop.create_task(coroutine, context=context)
+        try:
+            return self.loop.run_until_complete(task)
+        except BaseException:
+            if not task.done():
+                task.cancel()
+                self.loop.run_until_complete(asyncio.wait([task], timeout=_CANCEL_SECONDS))
+            raise
+
+    def step(self, lane: Lane, run: Callable[[], None], _clock: Callable[[], float] = time.monotonic) -> None:
+        """Run a piece of a lane with the lane's own process-wide state installed."""
+        if lane is self.output.stepping:
+            # A synchronous test runs the loop itself: its own callbacks find its state installed.
+            run()
+            return
+        saved = self._process.read()
+        outer = self.output.enter(lane)
+        self._install(lane, saved)
+        self._latest = lane
+        self.progress += 1
+        started = _clock()
+        interruptible = self.interrupts.in_test
+        # A thread's fiber cannot be interrupted from here: the note is read when it gives the baton back.
+        self.interrupts.in_test = not (self._fiber == "thread" and lane.resuming)
+        try:
+            run()
+        finally:
+            self.interrupts.in_test = interruptible
+            held = _clock() - started
+            values = self._process.read()
+            lane.globals = values._replace(root_level=own_level(values.root_level))
+            self.output.leave(lane, outer)
+            self._process.write(saved, root_level=saved.root_level if outer is not None else self._idle_level())
+        if held > _HELD_SECONDS:
+            self._tally.held.append(HeldLoop(nodeid=lane.item.nodeid, seconds=held))
+
+    def _install(self, lane: Lane, base: Any) -> None:
+        if lane.globals is None:
+            first = self._process.first(lane, base._replace(root_level=self._base_level))
+            lane.globals = (
+                first if self._streams is None else first._replace(stdout=self._streams[0], stderr=self._streams[1])
+            )
+        threaded = (each.globals.root_level for each in self.lanes if each.has_threads and each.globals is not None)
+        self._process.write(lane.globals, root_level=Floor.under(lane.globals.root_level, threaded))
+
+    def _idle_level(self) -> int:
+        levels = (each.globals.root_level for each in self.lanes if each.globals is not None and not each.done)
+        return Floor.under(self._base_level, levels)
+
+    def root_level(self, lane: Lane) -> int:
+        """Return the level of the root logger as the lane has set it."""
+        if lane is self.output.stepping or lane.globals is None:
+            return own_level(logging.root.level)
+        return lane.globals.root_level
+
+    def set_timer(self, lane: Lane, seconds: float) -> None:
+        """Fail the lane's test if it takes longer; a lane that never waits cannot be stopped."""
+
+        def fire() -> None:
+            lane.timed_out = f"Timeout (>{seconds}s) from pytest-timeout."
+            if lane.task is not None:
+                lane.task.cancel()
+
+        lane.timer = self.loop.call_later(seconds, fire, context=_NOBODY)
+
+    def stop_lanes(self) -> None:
+        """End every lane: waits are cancelled, teardowns run, nothing more is reported but broken teardowns."""
+        for lane in self.lanes:
+            if lane.phase != "teardown":
+                lane.stopped = True
+                if lane.task is not None:
+                    lane.task.cancel()
+
+    def close(self) -> None:
+        """Cancel what is left on the loop and close it."""
+        self.loop.really_close()
+
+
+# How long a coroutine may take to end after Ctrl-C, in seconds.
+_CANCEL_SECONDS = 5.0
+
+# Handles of this context belong to no lane: the hub's own bookkeeping needs no bracket.
+_NOBODY = contextvars.Context()
+
+
+def main_of(main: Callable[[], None], lane: Lane) -> Callable[[], None]:
+    """Return what a fiber runs: the lane is done when it ends, however it ends."""
+
+    def run() -> None:
+        try:
+            main()
+        finally:
+            lane.done = True
+
+    return run
+
+
+def _result(lane: Lane, task: asyncio.Task[Any]) -> Any:
+    __tracebackhide__ = True
+    if lane.timed_out is not None and task.cancelled():
+        message, lane.timed_out = lane.timed_out, None
+        pytest.fail(message)
+    return task.result()

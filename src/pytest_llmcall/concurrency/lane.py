@@ -1,0 +1,98 @@
+"""A lane: one pytest item on its way, with everything that is its own while others are on theirs."""
+
+import asyncio
+import collections
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+
+from pytest_llmcall.concurrency.leftovers import Leftovers
+
+if TYPE_CHECKING:
+    from pytest_llmcall.concurrency.fibers import Fiber
+    from pytest_llmcall.concurrency.hub import Hub
+    from pytest_llmcall.concurrency.process_state import Globals
+
+
+class LaneCancelled(pytest.exit.Exception):
+    """Thrown into a lane when the run stops.
+
+    It is an Exit, because pytest re-raises that at once: nothing is reported for the item.
+    """
+
+
+class Sink:
+    """Where the output of a lane goes until the next phase of its report takes it; safe to write to from threads."""
+
+    __slots__ = ("err", "out")
+
+    def __init__(self) -> None:
+        self.out: collections.deque[str] = collections.deque()
+        self.err: collections.deque[str] = collections.deque()
+
+    def take(self) -> tuple[str, str]:
+        """Return (out, err) written so far and forget them."""
+        return _drain(self.out), _drain(self.err)
+
+
+def _drain(chunks: collections.deque[str]) -> str:
+    taken = []
+    while chunks:
+        taken.append(chunks.popleft())
+    return "".join(taken)
+
+
+class Lane:
+    """One item in flight.
+
+    Attributes:
+        phase: where in its protocol the item is.
+        task: what the fiber waits for, if it waits for an awaitable.
+        waits_for: what the fiber waits for, in words.
+        stopped: the run has stopped; the item is to be torn down without a report.
+        done: the fiber has ended; what still carries this lane in its context belongs to nobody.
+        capturing: output goes to the report; if not, to the terminal.
+        has_threads: threads of this lane may log at any time.
+    """
+
+    def __init__(self, hub: "Hub", item: pytest.Item) -> None:
+        self.hub = hub
+        self.item = item
+        self.fiber: Fiber | None = None
+        self.phase: Literal["setup", "call", "teardown"] = "setup"
+        self.task: asyncio.Task[Any] | None = None
+        self.waits_for: str | None = None
+        self.stopped = False
+        self.done = False
+        self.resuming = False
+        self.failed_with: BaseException | None = None
+        self.unreported: list[pytest.TestReport] = []
+        self.announced = False
+        self.sinks = [Sink()]
+        self.capturing = False
+        self.has_threads = False
+        self.globals: Globals | None = None
+        self.leftovers = Leftovers()
+        self.exception_handler: Callable[..., Any] | None = None
+        self.undo: dict[str, Callable[[], object]] = {}
+        self.timed_out: str | None = None
+        self.timer: asyncio.TimerHandle | None = None
+
+    @property
+    def sink(self) -> Sink:
+        """Where output goes right now."""
+        return self.sinks[-1]
+
+    @property
+    def must_stop(self) -> bool:
+        """Whether the fiber may not go on with its test; its teardown always may."""
+        return self.stopped and self.phase != "teardown"
+
+    def __repr__(self) -> str:
+        return f"<Lane {self.item.nodeid} ({self.phase})>"
+
+
+# The lane that the running code belongs to. Tasks, callbacks and threads inherit it.
+LANE: ContextVar[Lane | None] = ContextVar("pytest_lanes_lane", default=None)

@@ -1,0 +1,238 @@
+"""stdout and stderr while lanes are in flight: every line goes to the report of the test that wrote it.
+
+Python's streams are routed by context (tasks and threads carry their lane); what reaches the file descriptors from
+below (child processes, C code) is drained after each step of a lane. The terminal is reached by flipping descriptors
+only: moving `sys.stdout` for an instant would let prints of other threads escape.
+"""
+
+import contextlib
+import io
+import os
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from _pytest.capture import CaptureManager, CaptureResult, FDCapture, MultiCapture, SysCapture
+
+from pytest_llmcall.concurrency.lane import LANE, Lane
+
+_PATCHED = (
+    "resume_global_capture",
+    "suspend_global_capture",
+    "read_global_capture",
+    "global_and_fixture_disabled",
+)
+
+
+class RoutedStream(io.TextIOBase):
+    """Stands for sys.stdout or sys.stderr; writes into the sink of the lane that writes."""
+
+    def __init__(self, output: "LaneOutput", name: str, capture: Any) -> None:
+        self._output = output
+        self._name = name
+        self._real: Any = _stream_of(capture)
+        self._terminal: Any = _original_of(capture)
+        self._tee: Any = self._terminal if type(self._real).__name__ == "TeeCaptureIO" else None
+
+    def write(self, text: str) -> int:
+        """Write to the lane's report, or to the terminal while the lane is between its phases."""
+        lane = self._output.owner()
+        if lane is None:
+            self._real.write(text)
+        elif not lane.capturing and lane is self._output.stepping:
+            self._terminal.write(text)
+        else:
+            self._output.drain_before(lane)
+            getattr(lane.sink, self._name).append(text)
+            if self._tee is not None:
+                self._tee.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush what stands below."""
+        self._real.flush()
+
+    def writable(self) -> bool:
+        """Say yes."""
+        return True
+
+    def isatty(self) -> bool:
+        """Say what pytest's captured stream says."""
+        return bool(self._real.isatty())
+
+    def fileno(self) -> int:
+        """Return the descriptor of pytest's captured stream; what is written there is drained."""
+        return int(self._real.fileno())
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """The encoding of pytest's captured stream."""
+        return str(self._real.encoding)
+
+    @property
+    def errors(self) -> str | None:  # type: ignore[override]
+        """The error handler of pytest's captured stream."""
+        return getattr(self._real, "errors", None)
+
+    @property
+    def buffer(self) -> Any:
+        """Bytes go to pytest's captured stream, which is drained."""
+        return self._real.buffer
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
+class LaneOutput:
+    """Takes over pytest's global capture while lanes are in flight."""
+
+    def __init__(self, config: pytest.Config, owner: Callable[[], Lane | None]) -> None:
+        self.owner = owner
+        self.stepping: Lane | None = None
+        manager: CaptureManager | None = config.pluginmanager.get_plugin("capturemanager")
+        self._manager = manager if manager is not None and manager.is_globally_capturing() else None
+        self._active = False
+        self._at_terminal = False
+        self._lock = threading.RLock()
+        self._routed: tuple[RoutedStream, RoutedStream] | None = None
+
+    @property
+    def _captures(self) -> tuple[Any, Any]:
+        assert self._manager is not None
+        capturing = self._manager._global_capturing  # noqa: SLF001
+        assert isinstance(capturing, MultiCapture)
+        return capturing.out, capturing.err
+
+    def start(self) -> Any:
+        """Begin a batch of lanes.
+
+        Returns:
+            The streams that lanes get as sys.stdout and sys.stderr, or None if nothing is captured.
+        """
+        if self._manager is None or self._active:
+            return None
+        self._active = True
+        CaptureManager.resume_global_capture(self._manager)
+        out, err = self._captures
+        self._routed = RoutedStream(self, "out", out), RoutedStream(self, "err", err)
+        return self._routed
+
+    def stop(self) -> None:
+        """End the batch: pytest's capture is as it is between two tests."""
+        if self._manager is None or not self._active:
+            return
+        self._flip(to_terminal=False)
+        self._active = False
+        CaptureManager.suspend_global_capture(self._manager)
+
+    def enter(self, lane: Lane) -> Lane | None:
+        """A step of the lane begins. Returns the lane whose step it interrupts, if any."""
+        outer, self.stepping = self.stepping, lane
+        if self._active:
+            self._flip(to_terminal=not lane.capturing)
+        return outer
+
+    def leave(self, lane: Lane, outer: Lane | None) -> None:
+        """A step of the lane ends: what stands in the descriptors is its output."""
+        if self._active:
+            self._drain(lane)
+            self._flip(to_terminal=outer is not None and not outer.capturing)
+        self.stepping = outer
+
+    def drain_before(self, lane: Lane) -> None:
+        """Keep the order of text written by a child process and by Python."""
+        if lane is self.stepping:
+            self._drain(lane)
+
+    def _drain(self, lane: Lane) -> None:
+        with self._lock:
+            for capture, name in zip(self._captures, ("out", "err"), strict=True):
+                text = _snap(capture)
+                if text:
+                    getattr(lane.sink, name).append(text)
+
+    def _flip(self, *, to_terminal: bool) -> None:
+        with self._lock:
+            if to_terminal == self._at_terminal:
+                return
+            self._at_terminal = to_terminal
+            for capture in self._captures:
+                if isinstance(capture, FDCapture):
+                    # What Python holds back for the terminal must be out before the descriptor points elsewhere.
+                    _original_of(capture).flush()
+                    target = capture.targetfd_save if to_terminal else capture.tmpfile.fileno()
+                    os.dup2(target, capture.targetfd)
+
+    def patch(self) -> None:
+        """Answer the capture manager's questions from inside a lane for that lane."""
+        if self._manager is None:
+            return
+        for name in _PATCHED:
+            setattr(self._manager, name, self._for_lanes(name, getattr(self, f"_{name}")))
+
+    def unpatch(self) -> None:
+        """Give the capture manager its own methods back."""
+        if self._manager is None:
+            return
+        for name in _PATCHED:
+            self._manager.__dict__.pop(name, None)
+
+    def _for_lanes(self, name: str, in_lane: Callable[..., Any]) -> Callable[..., Any]:
+        stock = getattr(CaptureManager, name)
+        manager = self._manager
+
+        def method(*args: Any, **options: Any) -> Any:
+            lane = LANE.get()
+            if lane is None or lane.done or not self._active:
+                return stock(manager, *args, **options)
+            return in_lane(lane)
+
+        return method
+
+    def _resume_global_capture(self, lane: Lane) -> None:
+        lane.capturing = True
+        if lane is self.stepping:
+            self._flip(to_terminal=False)
+
+    def _suspend_global_capture(self, lane: Lane) -> None:
+        if lane is self.stepping:
+            self._drain(lane)
+            self._flip(to_terminal=True)
+        lane.capturing = False
+
+    def _read_global_capture(self, lane: Lane) -> CaptureResult[str]:
+        return CaptureResult(*lane.sink.take())
+
+    @contextlib.contextmanager
+    def _global_and_fixture_disabled(self, lane: Lane) -> Iterator[None]:
+        manager = self._manager
+        assert manager is not None
+        was_capturing = lane.capturing
+        fixture = manager._capture_fixture  # noqa: SLF001 - only set when this lane is the only one
+        do_fixture = fixture is not None and fixture._is_started()  # noqa: SLF001
+        if do_fixture:
+            manager.suspend_fixture()
+        self._suspend_global_capture(lane)
+        try:
+            yield
+        finally:
+            if was_capturing:
+                self._resume_global_capture(lane)
+            if do_fixture:
+                manager.resume_fixture()
+
+
+def _snap(capture: Any) -> str:
+    if isinstance(capture, FDCapture):
+        return str(capture.snap()) if os.fstat(capture.tmpfile.fileno()).st_size else ""
+    return str(capture.snap()) if isinstance(capture, SysCapture) else ""
+
+
+def _stream_of(capture: Any) -> Any:
+    return capture.syscapture.tmpfile if isinstance(capture, FDCapture) else capture.tmpfile
+
+
+def _original_of(capture: Any) -> Any:
+    """Return the stream that stood in `sys` before pytest captured it."""
+    return (capture.syscapture if isinstance(capture, FDCapture) else capture)._old  # noqa: SLF001

@@ -1,0 +1,114 @@
+"""pytest's SetupState for items that overlap: a tree of active nodes in place of a stack.
+
+A collector is torn down when the last of its items is done, not when the next item happens to lie elsewhere.
+The parents of a node always stand before it, so the reverse order is still the order of teardown.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from contextvars import ContextVar
+
+import pytest
+from _pytest.nodes import Node
+from _pytest.outcomes import OutcomeException
+from _pytest.runner import SetupState
+
+from pytest_llmcall.concurrency.locks import Locks
+
+_Outcome = (OutcomeException, Exception)
+
+# Set around pytest_runtest_teardown: teardown_exact() is told the next item, never the one that it is called for.
+TORN_DOWN: ContextVar[pytest.Item | None] = ContextVar("pytest_lanes_torn_down", default=None)
+
+
+class TreeSetupState(SetupState):
+    """Sets up the missing nodes above an item and tears down those that nobody needs any more."""
+
+    def __init__(
+        self,
+        items: Iterable[pytest.Item],
+        *,
+        locks: Locks,
+        stopping: Callable[[], bool],
+        after_item: Callable[[pytest.Item], None],
+    ) -> None:
+        super().__init__()
+        self._locks = locks
+        self._stopping = stopping
+        self._after_item = after_item
+        self._active: set[pytest.Item] = set()
+        self._left: dict[Node, set[pytest.Item]] = defaultdict(set)
+        for item in items:
+            for node in item.listchain()[:-1]:
+                self._left[node].add(item)
+
+    def begin(self, item: pytest.Item) -> None:
+        """Note that an item has started: its collectors stay up until it is done, even if the run stops."""
+        self._active.add(item)
+
+    def setup(self, item: pytest.Item) -> None:
+        """Set up the nodes above the item that are not up yet, and the item."""
+        for node in item.listchain():
+            with self._locks.hold(node, f"the set-up of {node.nodeid or 'the session'}"):
+                self._set_up_once(node)
+
+    def _set_up_once(self, node: Node) -> None:
+        if node in self.stack:
+            failed = self.stack[node][1]
+            if failed:
+                raise failed[0].with_traceback(failed[1])
+            return
+        self.stack[node] = ([node.teardown], None)
+        try:
+            node.setup()
+        except _Outcome as error:
+            self.stack[node] = (self.stack[node][0], (error, error.__traceback__))
+            raise
+
+    def teardown_exact(self, nextitem: pytest.Item | None) -> None:
+        """Tear down the current item and every collector that it was the last to need; without one, everything."""
+        item = TORN_DOWN.get()
+        errors: list[BaseException] = []
+        if item is None:
+            for node in reversed(list(self.stack)):
+                self._tear_down(node, errors)
+        else:
+            self._tear_down(item, errors)
+            self._collect(lambda: self._after_item(item), errors)
+            self._active.discard(item)
+            for node in reversed(item.listchain()[:-1]):
+                self._left[node].discard(item)
+                if not self._is_needed(node):
+                    self._tear_down(node, errors)
+        _raise_together(errors, "errors during test teardown")
+
+    def _is_needed(self, node: Node) -> bool:
+        if self._stopping():
+            return not self._active.isdisjoint(self._left[node])
+        return bool(self._left[node])
+
+    def _tear_down(self, node: Node, errors: list[BaseException]) -> None:
+        if node not in self.stack:
+            return
+        # First, as pytest does: from here on the node is not active, and what its finalizers may ask for follows from that.
+        finalizers, _ = self.stack.pop(node)
+        raised: list[BaseException] = []
+        while finalizers:
+            self._collect(finalizers.pop(), raised)
+        if len(raised) == 1:
+            errors.extend(raised)
+        elif raised:
+            errors.append(BaseExceptionGroup(f"errors while tearing down {node!r}", raised[::-1]))
+
+    def _collect(self, call: Callable[[], object], errors: list[BaseException]) -> None:
+        try:
+            call()
+        except _Outcome as error:
+            errors.append(error)
+
+
+def _raise_together(errors: list[BaseException], message: str) -> None:
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise BaseExceptionGroup(message, errors[::-1])

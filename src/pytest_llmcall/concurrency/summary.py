@@ -1,0 +1,71 @@
+"""What a run with lanes has to say about itself at its end: plain records, read by the terminal report."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RanAlone:
+    """An item that did not overlap with others, and why."""
+
+    nodeid: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldLoop:
+    """A step of an item that kept every other lane waiting.
+
+    Attributes:
+        seconds: how long the step took.
+    """
+
+    nodeid: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LanesSummary:
+    """What became of the lanes in one run.
+
+    Attributes:
+        lanes: how many items could be in flight at once.
+        peak: how many were.
+        overlapped: node ids of the items that were in flight together with another one.
+        alone: the items that ran behind a barrier, in the order of the run.
+        held: steps that held the loop for longer than a second.
+        off: why there were no lanes, or None if there were.
+    """
+
+    lanes: int
+    peak: int
+    overlapped: tuple[str, ...]
+    alone: tuple[RanAlone, ...]
+    held: tuple[HeldLoop, ...]
+    off: str | None
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """The summary while it grows."""
+
+    peak: int = 0
+    overlapped: dict[str, None] = field(default_factory=dict)
+    alone: list[RanAlone] = field(default_factory=list)
+    held: list[HeldLoop] = field(default_factory=list)
+
+    def in_flight(self, nodeids: list[str]) -> None:
+        """Note which items are in flight right now."""
+        self.peak = max(self.peak, len(nodeids))
+        if len(nodeids) > 1:
+            self.overlapped.update(dict.fromkeys(nodeids))
+
+    def summary(self, *, lanes: int, off: str | None) -> LanesSummary:
+        """Return the record of what was noted so far."""
+        return LanesSummary(
+            lanes=lanes,
+            peak=self.peak,
+            overlapped=tuple(self.overlapped),
+            alone=tuple(self.alone),
+            held=tuple(self.held),
+            off=off,
+        )

@@ -1,0 +1,33 @@
+"""What the torture tests share."""
+
+import asyncio
+import contextvars
+import random
+
+EVENTS = []
+VAR = contextvars.ContextVar("var", default="unset")
+_random = random.Random(7)
+
+
+def event(instance, what):
+    EVENTS.append([instance, what])
+
+
+async def turn():
+    """Let others go on, in changing orders."""
+    for _ in range(_random.randrange(3)):
+        await asyncio.sleep(0)
+    await asyncio.sleep(_random.random() / 200)
+
+
+class Odd:
+    def __init__(self, value):
+        self.value = value
+
+    def __eq__(self, other):
+        return False
+
+    __hash__ = None
+
+    def __repr__(self):
+        return f"Odd({self.value})"
