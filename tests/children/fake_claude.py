@@ -113,6 +113,12 @@ def orphan_then_end() -> None:
     everything()
 
 
+def orphan_without_marks_then_hang() -> None:
+    child = subprocess.Popen([sys.executable, "-c", HANGING], start_new_session=True, env={})
+    Path(os.environ["FAKE_NOTES"]).write_text(str(child.pid))
+    hang()
+
+
 def grandchild_of_a_dead_parent_then_hang() -> None:
     code = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {HANGING!r}], start_new_session=True)"
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -143,6 +149,39 @@ def killed() -> None:
 def slow_start() -> None:
     time.sleep(1)
     everything()
+
+
+def note(word: str) -> None:
+    with Path(os.environ["FAKE_NOTES"]).open("a") as file:
+        file.write(f"{word}\n")
+
+
+def noted_start() -> None:
+    note("start")
+    time.sleep(0.3)
+    note("up")
+    everything()
+
+
+def ends_when_two_are_up() -> None:
+    note("up")
+    init()
+    while len(Path(os.environ["FAKE_NOTES"]).read_text().splitlines()) < 2:
+        time.sleep(0.02)
+    answer()
+    result()
+
+
+def interrupted() -> None:
+    init()
+    answer()
+    say(type="result", subtype="error_during_execution", is_error=True, errors=["it was interrupted"], num_turns=1)
+
+
+def unexplained_error() -> None:
+    init()
+    answer()
+    say(type="result", subtype="success", is_error=True, result="done", num_turns=1)
 
 
 def hang_after_result() -> None:

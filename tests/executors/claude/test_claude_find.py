@@ -7,7 +7,6 @@ import pytest
 
 from pytest_llmcall.errors import ConfigurationError
 from pytest_llmcall.executors.claude import claude_version, find_claude
-from pytest_llmcall.executors.claude.find import bundled_claude
 
 
 @pytest.fixture(autouse=True)
@@ -48,8 +47,12 @@ def test_a_known_place_comes_before_the_extra(tmp_path: Path) -> None:
     assert (found.path, found.how) == (known, "found at ~/.local/bin/claude")
 
 
-def test_the_extra_is_found_without_importing_it() -> None:
-    assert find_claude().path == bundled_claude()
+def test_the_extra_is_found_without_importing_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundled = a_program(tmp_path / "site" / "claude_agent_sdk" / "_bundled" / "claude")
+    (tmp_path / "site" / "claude_agent_sdk" / "__init__.py").write_text("raise RuntimeError('imported')")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    found = find_claude()
+    assert (found.path, found.how) == (bundled, "from the claude-cli extra")
     assert "claude_agent_sdk" not in sys.modules
 
 

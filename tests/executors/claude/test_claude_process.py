@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,8 @@ import pytest
 
 from pytest_llmcall.call import WorkFile
 from pytest_llmcall.errors import ConfigurationError, InfrastructureError, TimedOut
-from pytest_llmcall.executors.claude.process import HeadAndTail
+from pytest_llmcall.executors.claude.process import HeadAndTail, Launch, run_process
+from pytest_llmcall.executors.claude.stream import Transcript
 from pytest_llmcall.executors.claude.workspace import MOST_FILES
 from pytest_llmcall.reply import Ending
 
@@ -81,6 +83,16 @@ def test_a_deadline_ends_a_grandchild_in_a_session_of_its_own(fake: Asking, how:
         fake(fake.call("Hi", timeout=0.4), FAKE_CLAUDE=how)
 
 
+def test_a_deadline_ends_a_tool_that_hides_its_marks(fake: Asking, tmp_path: Path) -> None:
+    with pytest.raises(TimedOut):
+        fake(
+            fake.call("Hi", timeout=1),
+            FAKE_CLAUDE="orphan_without_marks_then_hang",
+            FAKE_NOTES=str(tmp_path / "notes"),
+        )
+    assert not is_running(int((tmp_path / "notes").read_text()))
+
+
 def test_an_orphan_that_holds_the_pipes_open_delays_no_reply_for_long(fake: Asking) -> None:
     assert fake(FAKE_CLAUDE="orphan_then_end").text == "done"
 
@@ -88,12 +100,14 @@ def test_an_orphan_that_holds_the_pipes_open_delays_no_reply_for_long(fake: Aski
 @pytest.mark.parametrize(
     ("how", "reason"),
     [
+        ("interrupted", "was interrupted"),
+        ("unexplained_error", "broke"),
         ("no_result", "ended with exit code 0 and gave no result"),
         ("says_nothing", "exit code 1 and said nothing"),
         ("killed", "was ended by SIGKILL and gave no result"),
     ],
 )
-def test_an_exit_without_a_result_is_worth_another_try(fake: Asking, how: str, reason: str) -> None:
+def test_an_end_without_a_good_result_is_worth_another_try(fake: Asking, how: str, reason: str) -> None:
     with pytest.raises(InfrastructureError, match=reason):
         fake(FAKE_CLAUDE=how)
 
@@ -170,6 +184,57 @@ def test_calls_overlap_although_their_start_ups_take_turns(fake: Asking) -> None
     cli = fake.cli(FAKE_CLAUDE="ok")
     anyio.run(all_of_them)
     assert sorted(replies) == sorted(f"number {number}" for number in range(12))
+
+
+def two_at_a_gate_of_one(fake: Asking, how: str, notes: Path) -> None:
+    async def both() -> None:
+        cli = fake.cli(FAKE_CLAUDE=how, FAKE_NOTES=str(notes))
+        cli._startup = anyio.Semaphore(1)
+        async with anyio.create_task_group() as tasks:
+            for _ in range(2):
+                tasks.start_soon(cli.execute, fake.call("Hi").resolved(model="max/default", timeout=4))
+
+    anyio.run(both)
+
+
+def test_start_ups_take_turns(fake: Asking, tmp_path: Path) -> None:
+    two_at_a_gate_of_one(fake, "noted_start", tmp_path / "notes")
+    assert (tmp_path / "notes").read_text().split() == ["start", "up", "start", "up"]
+
+
+def test_a_call_that_has_started_up_lets_the_next_one_start(fake: Asking, tmp_path: Path) -> None:
+    two_at_a_gate_of_one(fake, "ends_when_two_are_up", tmp_path / "notes")
+    assert (tmp_path / "notes").read_text().split() == ["up", "up"]
+
+
+def test_the_registry_hears_of_the_group_and_of_its_end(fake: Asking, tmp_path: Path) -> None:
+    class Heard:
+        def __init__(self) -> None:
+            self.words: list[tuple[str, int]] = []
+
+        def register(self, group: int) -> None:
+            assert os.getpgid(group) == group
+            self.words.append(("register", group))
+
+        def forget(self, group: int) -> None:
+            assert not is_running(group)
+            self.words.append(("forget", group))
+
+    async def run() -> None:
+        launch = Launch(
+            argv=[str(fake.binary)],
+            environment={"FAKE_CLAUDE": "hang"},
+            cwd=tmp_path,
+            stdin=b"",
+            call_id="x",
+            timeout=0.3,
+        )
+        await run_process(launch, Transcript(), startup=anyio.Semaphore(1), registry=heard)
+
+    heard = Heard()
+    anyio.run(run)
+    ((first, group), last) = heard.words
+    assert (first, last) == ("register", ("forget", group))
 
 
 def test_waiting_for_a_start_up_does_not_eat_the_deadline(fake: Asking) -> None:

@@ -15,7 +15,7 @@ from enum import Enum
 from functools import partial
 from pathlib import Path
 from subprocess import PIPE
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 import anyio
 from anyio import to_thread
@@ -24,9 +24,6 @@ from anyio.abc import Process
 from pytest_llmcall.executors.claude.environment import CALL_MARK
 from pytest_llmcall.executors.claude.leftovers import end_family, end_marked, family, signal_group
 from pytest_llmcall.executors.claude.stream import Event, LineFramer, LineTooLongError, Transcript, parse_line
-
-if TYPE_CHECKING:
-    import psutil
 
 DEADLINE_GRACE_S: Final = 3.0  # the CLI ends its tools and servers within 0.6 s if it can
 CANCEL_GRACE_S: Final = 0.5  # Ctrl-C has to feel immediate
@@ -220,13 +217,13 @@ class _Run:
         with anyio.move_on_after(self._launch.timeout):
             await self._turn.wait()
         if not self._turn.is_set():
-            await end_tree(process, self._launch.call_id, grace=DEADLINE_GRACE_S)
+            await end_tree(process, grace=DEADLINE_GRACE_S)
             return Cause.DEADLINE
         if not self._stopped:
             with anyio.move_on_after(RESULT_GRACE_S):
                 await self._exited.wait()
         if not self._exited.is_set():
-            await end_tree(process, self._launch.call_id, grace=CANCEL_GRACE_S)
+            await end_tree(process, grace=CANCEL_GRACE_S)
             return Cause.STOPPED if self._stopped else Cause.HUNG
         await self._sweep(process)  # an orphan may hold a pipe open, and its end would never be read
         with anyio.move_on_after(DRAIN_S):
@@ -301,9 +298,8 @@ class _Run:
 
     async def _leave_nothing(self, process: Process) -> None:
         if process.returncode is None:
-            await end_tree(process, self._launch.call_id, grace=CANCEL_GRACE_S)
-        else:
-            await self._sweep(process)
+            await end_tree(process, grace=CANCEL_GRACE_S)
+        await self._sweep(process)
         with anyio.move_on_after(REAP_S):
             await process.aclose()
 
@@ -312,8 +308,8 @@ class _Run:
         await to_thread.run_sync(end_marked, CALL_MARK, self._launch.call_id)
 
 
-async def end_tree(process: Process, call_id: str, *, grace: float) -> None:
-    """End a process, its servers and its tools: politely first, and completely after a grace in seconds."""
+async def end_tree(process: Process, *, grace: float) -> None:
+    """End a process and its family: politely first, and completely after a grace in seconds."""
     # Taken before the first signal: orphans can no longer be found by their parents afterwards.
     members = await to_thread.run_sync(family, process.pid)
     with suppress(ProcessLookupError):
@@ -321,14 +317,9 @@ async def end_tree(process: Process, call_id: str, *, grace: float) -> None:
     with anyio.move_on_after(grace):
         await process.wait()
     signal_group(process.pid, signal.SIGKILL)
-    await to_thread.run_sync(_end_rest, members, call_id)
+    await to_thread.run_sync(end_family, members)
     with anyio.move_on_after(REAP_S):
         await process.wait()
-
-
-def _end_rest(members: Sequence[psutil.Process], call_id: str) -> None:
-    end_family(members)
-    end_marked(CALL_MARK, call_id)
 
 
 async def _discard(process: Process) -> None:
