@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from pytest_llmcall.local_model.dialogue import STRUCTURED_OUTPUT, Dialogue, Tool, Turn
 from pytest_llmcall.local_model.engine import Engine, Said
 from pytest_llmcall.local_model.messages_api import Answer, TextBlock, ToolUseBlock
+
+_MOST_DESCRIPTION: Final = 120
 
 
 def answer(engine: Engine, dialogue: Dialogue, *, model: str, gone: Callable[[], bool]) -> Answer:
@@ -38,11 +40,21 @@ def answer(engine: Engine, dialogue: Dialogue, *, model: str, gone: Callable[[],
 def _choose(engine: Engine, dialogue: Dialogue, *, gone: Callable[[], bool]) -> Tool:
     if len(dialogue.due) == 1:
         return dialogue.due[0]
-    tools = "\n".join(f"- {tool.name}: {tool.description.partition(chr(10))[0][:120]}" for tool in dialogue.due)
-    turns = _with_system(dialogue.turns, f"Choose one of these tools:\n{tools}")
     names = [tool.name for tool in dialogue.due]
+    # Shown as examples, the small model chose the right tool twice as often as from a list of descriptions.
+    examples = [turn for tool in dialogue.due for turn in _example(tool)]
+    turns = (Turn(role="system", text="You choose the tool for a request."), *examples, *_spoken(dialogue.turns))
     said = engine.say(turns, max_tokens=dialogue.max_tokens, gone=gone, schema={"enum": names})
     return dialogue.due[names.index(json.loads(said.text))]
+
+
+def _example(tool: Tool) -> tuple[Turn, Turn]:
+    described = tool.description.strip().partition("\n")[0][:_MOST_DESCRIPTION] or tool.name
+    return Turn(role="user", text=described), Turn(role="assistant", text=json.dumps(tool.name))
+
+
+def _spoken(turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
+    return tuple(turn for turn in turns if turn.role != "system")
 
 
 def _with_hint(turns: tuple[Turn, ...], tool: Tool) -> tuple[Turn, ...]:

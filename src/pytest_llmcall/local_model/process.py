@@ -86,6 +86,11 @@ class LocalModel:
         return cls(child, url=hello["url"], model_name=hello["model"])
 
     @property
+    def pid(self) -> int:
+        """The number of the endpoint's process."""
+        return self._child.pid
+
+    @property
     def environment(self) -> dict[str, str]:
         """What sends a Claude CLI child here, whichever of its models it wants; `unset` are the names to drop."""
         return {

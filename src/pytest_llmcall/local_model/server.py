@@ -135,7 +135,9 @@ def _serve_for(parent: TextIO, model_file: Path, port: int) -> int:
 
 
 def _end_with_stdin() -> None:
-    sys.stdin.buffer.read()
+    # Not sys.stdin, whose lock this thread would hold when the interpreter ends for another reason.
+    while os.read(0, 4096):
+        pass
     # At once: llama.cpp's threads may be deep in an answer that nobody will read.
     os._exit(0)
 
