@@ -104,4 +104,4 @@ def _backends(item: pytest.Item) -> Iterator[object]:
 
 
 def _is_plain_asyncio(backend: object) -> bool:
-    return backend == "asyncio" or backend == ("asyncio", {})
+    return backend in ("asyncio", ("asyncio", {}))

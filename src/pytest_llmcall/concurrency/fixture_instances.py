@@ -46,8 +46,7 @@ class FixtureInstances:
                     name: tuple(self._instance(each, item, info.name2fixturedefs) for each in found)
                     for name, found in info.name2fixturedefs.items()
                 }
-                item._fixtureinfo = dataclasses.replace(info, name2fixturedefs=defs)  # type: ignore[attr-defined]
-                item._initrequest()  # type: ignore[attr-defined]
+                _adopt(item, dataclasses.replace(info, name2fixturedefs=defs))
         self._manager.getfixturedefs = self._getfixturedefs  # type: ignore[method-assign]
 
     def give_back(self) -> None:
@@ -62,7 +61,7 @@ class FixtureInstances:
         return tuple(self._instance(each, node, known.name2fixturedefs if known else {}) for each in found)
 
     def _instance(self, source: FixtureDef[Any], item: pytest.Item, known: dict[str, Any]) -> FixtureDef[Any]:
-        if not isinstance(source, FixtureDef) or isinstance(source, _RequestFixtureDef) or hasattr(source, _SOURCE):
+        if isinstance(source, _RequestFixtureDef) or hasattr(source, _SOURCE):
             return source
         params = _params_of(source, item, known)
         node = _scope_node(source, item)
@@ -126,6 +125,12 @@ class FixtureInstances:
             raise BaseExceptionGroup("errors while tearing down parametrized fixtures", errors[::-1])
 
 
+def _adopt(item: Any, info: Any) -> None:
+    # An item's request reads its definitions when it is made.
+    item._fixtureinfo = info  # noqa: SLF001
+    item._initrequest()  # noqa: SLF001
+
+
 def _copy_of(source: FixtureDef[Any]) -> FixtureDef[Any]:
     instance = copy.copy(source)
     fresh = cast("Any", instance)
@@ -149,7 +154,7 @@ def _scope_node(source: FixtureDef[Any], item: pytest.Item) -> Node:
     return get_scope_node(item, scope) or item
 
 
-def _params_of(source: FixtureDef[Any], item: pytest.Item, known: dict[str, Any]) -> Hashable:
+def _params_of(source: FixtureDef[Any], item: pytest.Item, known: dict[str, Any]) -> tuple[Hashable, ...]:
     """Return the parameters of the item that the fixture's value depends on, itself or through what it requests."""
     callspec = getattr(item, "callspec", None)
     if callspec is None or not callspec.params:

@@ -26,7 +26,7 @@ from pytest_llmcall.concurrency.loop import LaneLoop
 from pytest_llmcall.concurrency.output import LaneOutput
 from pytest_llmcall.concurrency.process_state import ProcessState
 from pytest_llmcall.concurrency.summary import HeldLoop, Tally
-from pytest_llmcall.concurrency.waiting import awaited, refuse_in_coroutine
+from pytest_llmcall.concurrency.waiting import coroutine_of, refuse_in_coroutine
 
 # A step that holds the loop for longer than this is named in the summary, in seconds.
 _HELD_SECONDS = 1.0
@@ -52,7 +52,6 @@ class Hub:
         self._pumping = False
         self._batch = False
         self._base_level = logging.NOTSET
-        self._streams: Any = None
 
     def owner(self) -> Lane | None:
         """Return the lane that the calling code, task or thread belongs to; a guess where it carries none."""
@@ -70,7 +69,7 @@ class Hub:
         self._router = LogRouter(self)
         logging.root.addHandler(self._router)
         self._threads.install()
-        self._streams = self.output.start()
+        self.output.start()
 
     def end_batch(self) -> None:
         """Give the process-wide state back; no lane is in flight any more."""
@@ -117,7 +116,8 @@ class Hub:
 
     def _resume(self, lane: Lane) -> None:
         fiber = lane.fiber
-        assert fiber is not None
+        if fiber is None:
+            raise RuntimeError(f"{lane!r} has no fiber")
         lane.resuming = True
         try:
             self.step(lane, fiber.resume)
@@ -134,7 +134,7 @@ class Hub:
         self._pumping = True
         try:
             # Test code may stop the loop, too: then there is nothing ready, and the hub comes again.
-            if not self.ready and not self.interrupts.pending:
+            if not self.interrupts.pending:
                 self.loop.run_forever()
         finally:
             self._pumping = False
@@ -158,7 +158,7 @@ class Hub:
             RuntimeError: called inside a running coroutine.
         """
         __tracebackhide__ = True
-        coroutine = awaitable if asyncio.iscoroutine(awaitable) else awaited(awaitable)
+        coroutine = coroutine_of(awaitable)
         try:
             refuse_in_coroutine()
         except RuntimeError:
@@ -169,7 +169,7 @@ class Hub:
             context = contextvars.copy_context()
         if lane is None or lane.done:
             return self._run_alone(coroutine, context)
-        if lane.must_stop:
+        if lane.must_stop():
             coroutine.close()
             raise LaneCancelled("the run has stopped")
         context.run(LANE.set, lane)
@@ -177,13 +177,12 @@ class Hub:
         task.add_done_callback(lambda _: self.make_ready(lane), context=_NOBODY)
         self._suspend(lane)
         lane.task = None
-        if lane.must_stop and not keep_result:
+        if lane.must_stop() and not keep_result:
             raise LaneCancelled("the run has stopped")
         return _result(lane, task)
 
     def _suspend(self, lane: Lane) -> None:
-        assert lane.fiber is not None
-        lane.fiber.suspend()
+        lane.suspend()
         # Other tests may have used asyncio.run() meanwhile, which leaves the thread without a current loop.
         asyncio.set_event_loop(self.loop)
 
@@ -228,10 +227,7 @@ class Hub:
 
     def _install(self, lane: Lane, base: Any) -> None:
         if lane.globals is None:
-            first = self._process.first(lane, base._replace(root_level=self._base_level))
-            lane.globals = (
-                first if self._streams is None else first._replace(stdout=self._streams[0], stderr=self._streams[1])
-            )
+            lane.globals = self._process.first(lane, base._replace(root_level=self._base_level))
         threaded = (each.globals.root_level for each in self.lanes if each.has_threads and each.globals is not None)
         self._process.write(lane.globals, root_level=Floor.under(lane.globals.root_level, threaded))
 

@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
+from _pytest.outcomes import Exit
 
 from pytest_llmcall.concurrency.leftovers import Leftovers
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from pytest_llmcall.concurrency.process_state import Globals
 
 
-class LaneCancelled(pytest.exit.Exception):
+class LaneCancelled(Exit):
     """Thrown into a lane when the run stops.
 
     It is an Exit, because pytest re-raises that at once: nothing is reported for the item.
@@ -80,14 +81,19 @@ class Lane:
         self.timed_out: str | None = None
         self.timer: asyncio.TimerHandle | None = None
 
+    def suspend(self) -> None:
+        """Leave the lane's fiber until the hub resumes it. Called inside the fiber."""
+        if self.fiber is None:
+            raise RuntimeError(f"{self!r} has not started")
+        self.fiber.suspend()
+
     @property
     def sink(self) -> Sink:
         """Where output goes right now."""
         return self.sinks[-1]
 
-    @property
     def must_stop(self) -> bool:
-        """Whether the fiber may not go on with its test; its teardown always may."""
+        """Tell whether the fiber may not go on with its test; its teardown always may."""
         return self.stopped and self.phase != "teardown"
 
     def __repr__(self) -> str:

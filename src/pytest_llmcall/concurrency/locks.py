@@ -48,7 +48,7 @@ class Locks:
         else:
             self._block(lane, lock, what)
         try:
-            if lane.must_stop:
+            if lane.must_stop():
                 raise LaneCancelled("the run has stopped")
             yield
         finally:
@@ -60,8 +60,7 @@ class Locks:
         self._blocked_on[lane] = lock
         lane.waits_for = f"{what}, which {lock.owner.item.nodeid if lock.owner else '?'} does"
         while lock.owner is not lane:
-            assert lane.fiber is not None
-            lane.fiber.suspend()
+            lane.suspend()
         lane.waits_for = None
 
     def _refuse_deadlock(self, lane: Lane, lock: _Lock, what: str) -> None:

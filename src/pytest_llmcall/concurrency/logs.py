@@ -89,7 +89,7 @@ class ThreadsKnowTheirLane:
                 _run_in_lane(thread, lane)
             start(thread)
 
-        threading.Thread.start = start_in_lane  # type: ignore[method-assign]
+        threading.Thread.start = start_in_lane  # type: ignore[method-assign,assignment]
 
     def remove(self) -> None:
         """Give the method back."""
@@ -101,7 +101,7 @@ def _run_in_lane(thread: threading.Thread, lane: Lane) -> None:
 
     def run_in_lane() -> None:
         LANE.set(lane)
-        del thread.run  # type: ignore[method-assign]  # the class's own again
+        del thread.run  # the class's own again
         run()
 
     thread.run = run_in_lane  # type: ignore[method-assign]

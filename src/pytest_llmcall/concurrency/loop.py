@@ -79,7 +79,7 @@ class LaneLoop(TrackingLoop):
         handle.__class__ = _LaneHandle
         return handle
 
-    def call_at(self, *args: Any, **options: Any) -> asyncio.TimerHandle:
+    def call_at(self, *args: Any, **options: Any) -> asyncio.TimerHandle:  # type: ignore[override]
         """Schedule a callback that runs inside its lane."""
         handle = super().call_at(*args, **options)
         handle.__class__ = _LaneTimerHandle
@@ -129,7 +129,9 @@ class LaneLoop(TrackingLoop):
             lane.undo.setdefault("executor", partial(setattr, self, "_default_executor", self._default_executor))
         super().set_default_executor(executor)
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+    def run_in_executor(  # type: ignore[override]
+        self, executor: Any, func: Callable[..., Any], *args: Any
+    ) -> asyncio.Future[Any]:
         """Run a function in a thread that knows the lane which asked for it."""
         lane = LANE.get()
         if lane is not None:
@@ -157,9 +159,9 @@ class _LaneHandle(asyncio.Handle):
     def _run(self) -> None:
         lane: Lane | None = self._context.get(LANE)  # type: ignore[attr-defined]  # not in typeshed
         if lane is None or lane.done:
-            super()._run()  # type: ignore[misc]  # not in typeshed
+            super()._run()
         else:
-            self._loop.step(lane, super()._run)  # type: ignore[attr-defined,misc]  # not in typeshed
+            self._loop.step(lane, super()._run)  # type: ignore[attr-defined]  # not in typeshed
 
 
 class _LaneTimerHandle(asyncio.TimerHandle):
@@ -168,6 +170,6 @@ class _LaneTimerHandle(asyncio.TimerHandle):
     def _run(self) -> None:
         lane: Lane | None = self._context.get(LANE)  # type: ignore[attr-defined]  # not in typeshed
         if lane is None or lane.done:
-            super()._run()  # type: ignore[misc]  # not in typeshed
+            super()._run()
         else:
-            self._loop.step(lane, super()._run)  # type: ignore[attr-defined,misc]  # not in typeshed
+            self._loop.step(lane, super()._run)  # type: ignore[attr-defined]  # not in typeshed

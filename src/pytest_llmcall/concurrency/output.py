@@ -8,12 +8,13 @@ only: moving `sys.stdout` for an instant would let prints of other threads escap
 import contextlib
 import io
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from _pytest.capture import CaptureManager, CaptureResult, FDCapture, MultiCapture, SysCapture
+from _pytest.capture import CaptureManager, CaptureResult, FDCapture, SysCapture
 
 from pytest_llmcall.concurrency.lane import LANE, Lane
 
@@ -95,28 +96,22 @@ class LaneOutput:
         self._active = False
         self._at_terminal = False
         self._lock = threading.RLock()
-        self._routed: tuple[RoutedStream, RoutedStream] | None = None
 
     @property
     def _captures(self) -> tuple[Any, Any]:
-        assert self._manager is not None
-        capturing = self._manager._global_capturing  # noqa: SLF001
-        assert isinstance(capturing, MultiCapture)
+        capturing: Any = getattr(self._manager, "_global_capturing", None)
         return capturing.out, capturing.err
 
-    def start(self) -> Any:
-        """Begin a batch of lanes.
-
-        Returns:
-            The streams that lanes get as sys.stdout and sys.stderr, or None if nothing is captured.
-        """
+    def start(self) -> None:
+        """Begin a batch of lanes."""
         if self._manager is None or self._active:
-            return None
+            return
         self._active = True
         CaptureManager.resume_global_capture(self._manager)
         out, err = self._captures
-        self._routed = RoutedStream(self, "out", out), RoutedStream(self, "err", err)
-        return self._routed
+        # For the whole batch, not for the steps only: threads print at any time.
+        sys.stdout = RoutedStream(self, "out", out)
+        sys.stderr = RoutedStream(self, "err", err)
 
     def stop(self) -> None:
         """End the batch: pytest's capture is as it is between two tests."""
@@ -206,8 +201,7 @@ class LaneOutput:
 
     @contextlib.contextmanager
     def _global_and_fixture_disabled(self, lane: Lane) -> Iterator[None]:
-        manager = self._manager
-        assert manager is not None
+        manager: Any = self._manager
         was_capturing = lane.capturing
         fixture = manager._capture_fixture  # noqa: SLF001 - only set when this lane is the only one
         do_fixture = fixture is not None and fixture._is_started()  # noqa: SLF001
@@ -230,9 +224,14 @@ def _snap(capture: Any) -> str:
 
 
 def _stream_of(capture: Any) -> Any:
-    return capture.syscapture.tmpfile if isinstance(capture, FDCapture) else capture.tmpfile
+    """Return the stream that pytest puts into `sys`."""
+    return _of_sys(capture).tmpfile
 
 
 def _original_of(capture: Any) -> Any:
     """Return the stream that stood in `sys` before pytest captured it."""
-    return (capture.syscapture if isinstance(capture, FDCapture) else capture)._old  # noqa: SLF001
+    return _of_sys(capture)._old  # noqa: SLF001
+
+
+def _of_sys(capture: Any) -> Any:
+    return capture.syscapture if isinstance(capture, FDCapture) else capture

@@ -6,7 +6,7 @@ tests and async fixtures one at a time; loop, SetupState, FixtureDefs and captur
 
 import functools
 import inspect
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Hashable
 from typing import Any, Literal
 
 import pytest
@@ -86,7 +86,8 @@ class LanesPlugin:
         theirs = isinstance(node, pytest.Function) and type(node).__module__.startswith("pytest_asyncio")
         if not theirs or not self._is_managed(node) or has_loop_of_its_own(node):
             return node
-        node.__class__ = _plain(type(node))
+        kind: Any = type(node)
+        node.__class__ = _plain(kind)
         return node
 
     def _is_managed(self, item: pytest.Item) -> bool:
@@ -136,9 +137,9 @@ class LanesPlugin:
 
     def _after_item(self, item: pytest.Item) -> None:
         """End what an item leaves behind, when its own fixtures are down and the shared ones still up."""
-        assert self._instances is not None
         try:
-            self._instances.release(item)
+            if self._instances is not None:
+                self._instances.release(item)
         finally:
             self._reap()
 
@@ -265,10 +266,11 @@ class LanesPlugin:
 
 
 @functools.cache
-def _plain(kind: type[pytest.Function]) -> type[pytest.Function]:
+def _plain(kind: Hashable) -> type[pytest.Function]:
     """Return pytest-asyncio's item class without its runner; its markers and its other hooks stay as they are."""
     own = {"setup": pytest.Function.setup, "runtest": pytest.Function.runtest, "__module__": __name__}
-    return type(kind.__name__, (kind,), own)
+    base: Any = kind
+    return type(base.__name__, (base,), own)
 
 
 def _lane_of(item: pytest.Item) -> Lane | None:

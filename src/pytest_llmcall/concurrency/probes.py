@@ -98,7 +98,12 @@ def _event_loop(_: pytest.Config) -> bool:
     """Run a loop for a moment: every kind of callback must pass through the bracket."""
     steps: list[object] = []
     here: Any = object.__new__(_Probe)
-    loop = LaneLoop(lambda lane, run: (steps.append(lane), run())[1])
+
+    def step(lane: object, run: Callable[[], None]) -> None:
+        steps.append(lane)
+        run()
+
+    loop = LaneLoop(step)
     try:
         context = contextvars.copy_context()
         context.run(LANE.set, here)

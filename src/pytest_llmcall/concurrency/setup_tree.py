@@ -65,7 +65,7 @@ class TreeSetupState(SetupState):
             self.stack[node] = (self.stack[node][0], (error, error.__traceback__))
             raise
 
-    def teardown_exact(self, nextitem: pytest.Item | None) -> None:
+    def teardown_exact(self, nextitem: pytest.Item | None) -> None:  # noqa: ARG002 - pytest's signature
         """Tear down the current item and every collector that it was the last to need; without one, everything."""
         item = TORN_DOWN.get()
         errors: list[BaseException] = []
@@ -90,7 +90,7 @@ class TreeSetupState(SetupState):
     def _tear_down(self, node: Node, errors: list[BaseException]) -> None:
         if node not in self.stack:
             return
-        # First, as pytest does: from here on the node is not active, and what its finalizers may ask for follows from that.
+        # First, as pytest does: what the finalizers may still ask for follows from the node being inactive.
         finalizers, _ = self.stack.pop(node)
         raised: list[BaseException] = []
         while finalizers:

@@ -2,14 +2,17 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from typing import Any
 
 from pytest_llmcall.concurrency.lane import LANE, Sink
 
-try:
-    from _pytest import subtests
-except ImportError:  # before pytest 9
-    subtests = None  # type: ignore[assignment]
+
+def _subtests() -> Any:
+    try:
+        return import_module("_pytest.subtests")
+    except ImportError:  # before pytest 9
+        return None
 
 
 @contextlib.contextmanager
@@ -19,6 +22,7 @@ def route_subtests() -> Iterator[None]:
     pytest's own capture of a subtest replaces sys.stdout and descriptor 1 until the subtest ends; with an await
     inside, the output of every other lane would go there.
     """
+    subtests = _subtests()
     if subtests is None:
         yield
         return

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
 from contextvars import Context, ContextVar, copy_context
 from typing import Any, TypeVar
 
@@ -38,23 +38,24 @@ def wait(awaitable: Awaitable[T]) -> T:
     """
     __tracebackhide__ = True
     try:
-        refuse_in_coroutine()
-        lane = LANE.get()
-        if lane is not None and not lane.done:
-            if lane.fiber is None or not lane.fiber.is_current():
-                raise RuntimeError(
-                    "wait() was called in a thread that the test started; call it in the test's own thread"
-                )
-            waiter: Waiter | None = lane.hub
-        else:
-            if threading.current_thread() is not threading.main_thread():
-                raise RuntimeError("wait() was called in a foreign thread; call it in the test's own thread")
-            waiter = WAITER.get()
+        waiter = _waiter_here()
     except RuntimeError:
         _discard(awaitable)
         raise
     result: T = _run_privately(awaitable) if waiter is None else waiter.wait(awaitable)
     return result
+
+
+def _waiter_here() -> Waiter | None:
+    refuse_in_coroutine()
+    lane = LANE.get()
+    if lane is not None and not lane.done:
+        if lane.fiber is None or not lane.fiber.is_current():
+            raise RuntimeError("wait() was called in a thread that the test started; call it in the test's own thread")
+        return lane.hub
+    if threading.current_thread() is not threading.main_thread():
+        raise RuntimeError("wait() was called in a foreign thread; call it in the test's own thread")
+    return WAITER.get()
 
 
 def refuse_in_coroutine() -> None:
@@ -78,11 +79,16 @@ async def awaited(awaitable: Awaitable[T]) -> T:
     return await awaitable
 
 
+def coroutine_of(awaitable: Awaitable[T]) -> Coroutine[Any, Any, T]:
+    """Return the awaitable as a coroutine, itself if it is one: it must be the native one that the task gets."""
+    return awaitable if isinstance(awaitable, Coroutine) else awaited(awaitable)
+
+
 def _run_privately(awaitable: Awaitable[T]) -> T:
     __tracebackhide__ = True
     # With a factory the runner leaves the thread's current event loop as it is.
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
-        return runner.run(awaitable if asyncio.iscoroutine(awaitable) else awaited(awaitable))
+        return runner.run(coroutine_of(awaitable))
 
 
 class Solo:
@@ -97,7 +103,7 @@ class Solo:
         del keep_result  # here a result is never dropped
         __tracebackhide__ = True
         refuse_in_coroutine()
-        coroutine = awaitable if asyncio.iscoroutine(awaitable) else awaited(awaitable)
+        coroutine = coroutine_of(awaitable)
         if context is None:
             # A runner's own context would carry what one test sets into the next.
 

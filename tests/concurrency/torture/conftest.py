@@ -1,3 +1,5 @@
+# ruff: noqa: ANN001, ANN201, ANN204, RUF100
+# mypy: ignore-errors
 """The torture tree: run once by stock pytest and often with lanes; both must record the same."""
 
 import json
@@ -111,7 +113,10 @@ def always(request):
     helpers.event(f"always:{request.node.nodeid}", "up")
     yield
     helpers.event(f"always:{request.node.nodeid}", "down")
-    helpers.event(f"always:{request.node.nodeid}", f"call was {getattr(request.node, 'report_call', None) and request.node.report_call.outcome}")
+    helpers.event(
+        f"always:{request.node.nodeid}",
+        f"call was {getattr(request.node, 'report_call', None) and request.node.report_call.outcome}",
+    )
 
 
 @pytest.fixture

@@ -1,3 +1,5 @@
+# ruff: noqa: ANN001, ANN201, ANN204
+# mypy: ignore-errors
 """What the torture tests share."""
 
 import asyncio

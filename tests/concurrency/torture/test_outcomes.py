@@ -1,3 +1,5 @@
+# ruff: noqa: ANN001, ANN201, ANN202, T201
+# mypy: ignore-errors
 import asyncio
 
 import pytest

@@ -1,3 +1,5 @@
+# ruff: noqa: ANN001, ANN201, ANN202, ASYNC110, ASYNC221, I001, PT031, T201
+# mypy: ignore-errors
 import asyncio
 import contextlib
 import io

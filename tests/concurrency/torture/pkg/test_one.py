@@ -1,3 +1,5 @@
+# ruff: noqa: ANN001, ANN201
+# mypy: ignore-errors
 import pytest
 from helpers import turn
 

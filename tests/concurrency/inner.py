@@ -1,0 +1,99 @@
+"""Runs an inner pytest in a process of its own and reads what it recorded."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+TORTURE = Path(__file__).parent / "torture"
+_COMMON = (
+    *("-p", "no:llmcall", "-p", "no:cacheprovider", "-c", os.devnull),
+    *("-o", "asyncio_mode=auto"),
+    *("-o", "asyncio_default_test_loop_scope=session"),
+    *("-o", "asyncio_default_fixture_loop_scope=session"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What an inner run left behind."""
+
+    code: int
+    stdout: str
+    stderr: str
+    record: dict[str, Any]
+    junit: dict[str, tuple[str, ...]]
+
+    def reports(self) -> dict[str, list[dict[str, Any]]]:
+        """Return the reports of each item, in their order."""
+        found: dict[str, list[dict[str, Any]]] = {}
+        for report in self.record["reports"]:
+            found.setdefault(report["nodeid"], []).append(report)
+        return found
+
+    def outcomes(self) -> dict[str, str]:
+        """Return each reported item's name and outcome; a failed set-up or teardown is an error."""
+        return {nodeid.split("::", 1)[1]: _outcome(reports) for nodeid, reports in self.reports().items()}
+
+    def events(self) -> dict[str, list[str]]:
+        """Return what happened to each fixture instance, in its order."""
+        found: dict[str, list[str]] = {}
+        for instance, event in self.record["events"]:
+            found.setdefault(instance, []).append(event)
+        return found
+
+
+def _outcome(reports: list[dict[str, Any]]) -> str:
+    for report in reports:
+        if report["outcome"] == "failed":
+            return "failed" if report["when"] == "call" else "error"
+    return "skipped" if any(report["outcome"] == "skipped" for report in reports) else "passed"
+
+
+def command(root: Path, *, lanes: int, fiber: str = "greenlet", record: Path, args: tuple[str, ...] = ()) -> list[str]:
+    """Return the command line of an inner run."""
+    lane_options = [f"--lanes={lanes}", f"--fiber={fiber}"] if lanes else []
+    return [
+        *(sys.executable, "-m", "pytest", str(root), f"--rootdir={root}", f"--record={record}"),
+        *(*_COMMON, *lane_options, f"--junitxml={record}.xml", *args),
+    ]
+
+
+def run(root: Path, *, lanes: int, out: Path, fiber: str = "greenlet", args: tuple[str, ...] = ()) -> Run:
+    """Run an inner pytest to its end."""
+    record = out / f"record-{lanes}-{fiber}.json"
+    line = command(root, lanes=lanes, fiber=fiber, record=record, args=args)
+    done = subprocess.run(line, capture_output=True, text=True, timeout=100, check=False, cwd=root)
+    return read(record, code=done.returncode, stdout=done.stdout, stderr=done.stderr)
+
+
+def read(record: Path, *, code: int, stdout: str, stderr: str) -> Run:
+    """Return what a finished run recorded."""
+    assert record.exists(), stdout + stderr
+    text = re.sub(r"at 0x[0-9a-f]+", "at 0x", record.read_text(encoding="utf-8"))
+    return Run(code=code, stdout=stdout, stderr=stderr, record=json.loads(text), junit=_junit(Path(f"{record}.xml")))
+
+
+def _junit(path: Path) -> dict[str, tuple[str, ...]]:
+    """Return, for each test case, the elements inside it with their messages."""
+    cases: dict[str, tuple[str, ...]] = {}
+    for case in ET.parse(path).getroot().iter("testcase"):
+        inside = (f"{each.tag} {each.get('message', '')} {each.text or ''}" for each in case.iter() if each is not case)
+        text = tuple(re.sub(r"at 0x[0-9a-f]+", "at 0x", each) for each in inside)
+        cases[f"{case.get('classname')}.{case.get('name')}"] = text
+    return cases
+
+
+def write_tree(root: Path, **files: str) -> Path:
+    """Make a small tree with the torture tree's own conftest and helpers."""
+    root.mkdir(exist_ok=True)
+    for name in ("conftest.py", "helpers.py"):
+        (root / name).write_text((TORTURE / name).read_text(encoding="utf-8"), encoding="utf-8")
+    for name, text in files.items():
+        (root / f"{name}.py").write_text(text, encoding="utf-8")
+    return root

@@ -1,0 +1,109 @@
+"""Sequential pytest is the oracle: the torture tree gives the same with lanes, but for the order of reports."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.concurrency import inner
+
+_CASES = [
+    pytest.param((1, "greenlet"), id="one lane"),
+    pytest.param((2, "greenlet"), id="2 greenlets"),
+    pytest.param((8, "greenlet"), id="8 greenlets"),
+    pytest.param((50, "greenlet"), id="50 greenlets"),
+    pytest.param((8, "thread"), id="8 threads"),
+]
+
+
+@pytest.fixture(scope="module")
+def sequential(tmp_path_factory: pytest.TempPathFactory) -> inner.Run:
+    return inner.run(inner.TORTURE, lanes=0, out=tmp_path_factory.mktemp("sequential"))
+
+
+@pytest.fixture(scope="module", params=_CASES)
+def with_lanes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> inner.Run:
+    lanes, fiber = request.param
+    return inner.run(inner.TORTURE, lanes=lanes, fiber=fiber, out=tmp_path_factory.mktemp("lanes"))
+
+
+def _of_each(run: inner.Run, *names: str) -> dict[str, list[dict[str, Any]]]:
+    return {
+        nodeid: [{name: each[name] for name in names} for each in reports] for nodeid, reports in run.reports().items()
+    }
+
+
+def test_the_oracle_is_worth_it(sequential: inner.Run) -> None:
+    assert len(sequential.reports()) > 120
+    assert set(sequential.outcomes().values()) == {"passed", "failed", "error", "skipped"}
+
+
+def test_phases_and_outcomes_agree(sequential: inner.Run, with_lanes: inner.Run) -> None:
+    names = ("kind", "when", "outcome", "wasxfail")
+    assert _of_each(with_lanes, *names) == _of_each(sequential, *names)
+
+
+def test_failure_texts_agree(sequential: inner.Run, with_lanes: inner.Run) -> None:
+    assert _of_each(with_lanes, "text") == _of_each(sequential, "text")
+
+
+def test_sections_agree_line_by_line(sequential: inner.Run, with_lanes: inner.Run) -> None:
+    assert _of_each(with_lanes, "sections") == _of_each(sequential, "sections")
+
+
+def test_properties_agree(sequential: inner.Run, with_lanes: inner.Run) -> None:
+    assert _of_each(with_lanes, "properties") == _of_each(sequential, "properties")
+
+
+def test_warnings_agree(sequential: inner.Run, with_lanes: inner.Run) -> None:
+    assert sorted(with_lanes.record["warnings"]) == sorted(sequential.record["warnings"])
+
+
+def test_fixture_events_agree_for_each_instance(sequential: inner.Run, with_lanes: inner.Run) -> None:
+    assert with_lanes.events() == sequential.events()
+
+
+def test_exit_codes_agree(sequential: inner.Run, with_lanes: inner.Run) -> None:
+    assert with_lanes.code == sequential.code == 1
+
+
+def test_junit_agrees(sequential: inner.Run, with_lanes: inner.Run) -> None:
+    assert with_lanes.junit == sequential.junit
+
+
+def test_nothing_but_reports_reaches_the_terminal(sequential: inner.Run, with_lanes: inner.Run) -> None:
+    assert with_lanes.stderr == sequential.stderr == ""
+    assert sorted(_progress(with_lanes)) == sorted(_progress(sequential))
+
+
+def _progress(run: inner.Run) -> str:
+    """Return the letters of the progress lines: one for each report."""
+    head = run.stdout.split("= ERRORS =")[0]
+    lines = [line.split("[")[0].split(".py ")[-1] for line in head.splitlines() if line.endswith("%]")]
+    return "".join(lines).replace(" ", "")
+
+
+def test_items_overlapped_up_to_the_limit(with_lanes: inner.Run, request: pytest.FixtureRequest) -> None:
+    lanes, _ = request.node.callspec.params["with_lanes"]
+    assert with_lanes.record["peak"] == (lanes if lanes > 1 else 0)
+    assert (len(with_lanes.record["overlapped"]) > 100) == (lanes > 1)
+
+
+def test_items_that_ran_alone_say_why(with_lanes: inner.Run) -> None:
+    if with_lanes.record["off"]:
+        assert with_lanes.record["off"] == "one lane"
+        return
+    assert with_lanes.record["alone"] == {
+        "test_classes.py::TestUnittest::test_unittest": "unittest item",
+        "test_output.py::test_capfd_is_alone": "capfd",
+        "test_output.py::test_capsys_is_alone": "capsys",
+        "test_output.py::test_marked_alone": "marked",
+        "test_output.py::test_monkeypatch_is_alone": "monkeypatch",
+    }
+
+
+def test_other_capture_methods_agree(tmp_path: Path) -> None:
+    for method in ("sys", "tee-sys"):
+        args = (f"--capture={method}", str(inner.TORTURE / "test_output.py"), "-k", "not child and not capfd")
+        first = inner.run(inner.TORTURE, lanes=0, out=tmp_path, args=args)
+        second = inner.run(inner.TORTURE, lanes=8, out=tmp_path, args=args)
+        assert _of_each(second, "sections") == _of_each(first, "sections")
