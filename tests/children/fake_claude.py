@@ -147,7 +147,7 @@ def killed() -> None:
 
 
 def slow_start() -> None:
-    time.sleep(1)
+    time.sleep(0.8)
     everything()
 
 

@@ -1,4 +1,4 @@
-"""Stands in for a pytest process: starts a guardian and a child that resists, says what they are, and waits."""
+"""Stands in for a pytest process: starts a guardian and children, says what they are, and waits."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def child(code: str, **fields: Any) -> int:
 
 def main(how: str, run_id: str, folder: str) -> None:
     guardian = Guardian.start(run_id)
-    registered = child(RESISTING, start_new_session=True)
+    registered = child(RESISTING if how == "resists" else PLAIN, start_new_session=True)
     guardian.register(registered)
     marked = child(PLAIN, start_new_session=True, env={**os.environ, RUN_MARK: run_id})
     forgotten = child(PLAIN, start_new_session=True)

@@ -60,9 +60,9 @@ def parents() -> Iterator[list[Parent]]:
         parent.process.wait()
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_killed_parent_leaves_nothing(parents: list[Parent], folder: Path, number: signal.Signals) -> None:
-    parents.append(parent := Parent("waits", folder))
+@pytest.mark.parametrize(("number", "how"), [(signal.SIGKILL, "resists"), (signal.SIGTERM, "waits")])
+def test_a_killed_parent_leaves_nothing(parents: list[Parent], folder: Path, number: signal.Signals, how: str) -> None:
+    parents.append(parent := Parent(how, folder))
     assert parent.is_up("registered")
     parent.process.send_signal(number)
     parent.process.wait()

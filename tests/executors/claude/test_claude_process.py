@@ -241,7 +241,7 @@ def test_waiting_for_a_start_up_does_not_eat_the_deadline(fake: Asking) -> None:
     async def both() -> None:
         cli = fake.cli(FAKE_CLAUDE="slow_start")
         cli._startup = anyio.Semaphore(1)
-        call = fake.call("Hi").resolved(model="max/default", timeout=1.8)
+        call = fake.call("Hi").resolved(model="max/default", timeout=1.5)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(cli.execute, call)
             tasks.start_soon(cli.execute, call)
