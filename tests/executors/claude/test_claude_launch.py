@@ -14,8 +14,8 @@ from pytest_llmcall.errors import ConfigurationError
 from pytest_llmcall.executors.claude.argv import allowed_rules, built_in_tools, launch_line, missing_tools
 from pytest_llmcall.executors.claude.conversation import stdin_lines
 from pytest_llmcall.executors.claude.environment import CALL_MARK, NESTING, RUN_MARK, child_environment
+from pytest_llmcall.executors.claude.leftovers import remove_socket
 from pytest_llmcall.executors.claude.login import login_settings
-from pytest_llmcall.executors.claude.traces import remove_traces
 from pytest_llmcall.executors.claude.workspace import make_workspace, remove_folder
 
 HI = (Message(role="user", content="Hi"),)
@@ -175,12 +175,13 @@ def test_a_folder_that_a_tool_has_locked_is_removed(tmp_path: Path) -> None:
 def test_the_socket_of_a_killed_cli_is_removed_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)  # the path of a socket must be short
-    path, other = tmp_path / "1.sock", tmp_path / "2.sock"
-    other.write_text("no socket")
-    with socket.socket(socket.AF_UNIX) as left:
-        left.bind(path.name)
-    for each in (path, other):
-        remove_traces(tmp_path / "no logs", {"messaging_socket_path": str(each)})
-    remove_traces(tmp_path / "no logs", None)
-    assert [*tmp_path.glob("*.sock")] == [other]
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    (tmp_path / "cc-socks").mkdir()
+    monkeypatch.chdir(tmp_path / "cc-socks")  # the path of a socket must be short
+    for name in ("1.sock", "2.sock"):
+        with socket.socket(socket.AF_UNIX) as left:
+            left.bind(name)
+    Path("3.sock").write_text("no socket")
+    for pid in (1, 3, 4):
+        remove_socket(pid)
+    assert sorted(path.name for path in Path().iterdir()) == ["2.sock", "3.sock"]

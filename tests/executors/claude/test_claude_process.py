@@ -66,8 +66,8 @@ def test_a_flood_on_stderr_neither_blocks_nor_hides_the_ends(fake: Asking) -> No
 
 
 def test_a_deadline_ends_the_call_with_what_was_received(fake: Asking) -> None:
-    with pytest.raises(TimedOut, match=r"no reply within 0.4 s") as caught:
-        fake(fake.call("Hi", timeout=0.4), FAKE_CLAUDE="hang")
+    with pytest.raises(TimedOut, match=r"no reply within 0.8 s") as caught:
+        fake(fake.call("Hi", timeout=0.8), FAKE_CLAUDE="hang")
     assert caught.value.received == "so far"
     assert caught.value.remedy
 
@@ -267,7 +267,7 @@ def test_a_cli_that_cannot_start_stops_the_executor(fake: Asking, make: partial[
 
 def test_the_evidence_of_a_dead_call_is_on_its_tape(fake: Asking) -> None:
     with pytest.raises(TimedOut) as caught:
-        fake(fake.call("Hi", timeout=0.4), FAKE_CLAUDE="hang")
+        fake(fake.call("Hi", timeout=0.8), FAKE_CLAUDE="hang")
     (tape,) = fake.tapes()
     assert caught.value.evidence == tape.path
     assert [event["type"] for event in tape.events] == ["system", "assistant"]

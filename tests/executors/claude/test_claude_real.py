@@ -260,8 +260,8 @@ def test_an_overload_that_passes_is_retried_by_the_cli(real: Asking, model: Scri
 
 def test_a_hanging_api_ends_at_the_deadline_with_the_piece_that_came(real: Asking, model: ScriptedModel) -> None:
     model.default(Hang("I was about to"))
-    with pytest.raises(TimedOut, match=r"no reply within 2 s") as caught:
-        real(real.call("Hi", timeout=2))
+    with pytest.raises(TimedOut, match=r"no reply within 3 s") as caught:
+        real(real.call("Hi", timeout=3))
     assert caught.value.received == "I was about to"
 
 

@@ -27,7 +27,7 @@ from pytest_llmcall.executors.claude.guardian import Guardian
 from pytest_llmcall.executors.claude.login import login_settings
 from pytest_llmcall.executors.claude.process import Finished, Launch, run_process
 from pytest_llmcall.executors.claude.stream import Event, Transcript
-from pytest_llmcall.executors.claude.traces import log_folder, remove_traces, server_errors
+from pytest_llmcall.executors.claude.traces import log_folder, remove_logs, server_errors
 from pytest_llmcall.executors.claude.workspace import Workspace, make_workspace, read_files, remove_folder
 from pytest_llmcall.executors.models import parse_model
 from pytest_llmcall.executors.tape import Tape, TapeFolder
@@ -91,7 +91,7 @@ class ClaudeCLI:
 
     async def _ask(self, call: Call, tape: Tape) -> Reply:
         transcript = Transcript(partial(init_fault, call))
-        async with self._workspace(call, transcript) as (space, logs):
+        async with self._workspace(call) as (space, logs):
             finished = await self._run(self._launch(call, space), transcript, tape)
             files = await to_thread.run_sync(read_files, space.work)
             complaints = await to_thread.run_sync(server_errors, logs) if call.mcp else ""
@@ -138,7 +138,7 @@ class ClaudeCLI:
         )
 
     @asynccontextmanager
-    async def _workspace(self, call: Call, transcript: Transcript) -> AsyncIterator[tuple[Workspace, Path]]:
+    async def _workspace(self, call: Call) -> AsyncIterator[tuple[Workspace, Path]]:
         """Make the folders of a call and know where its servers' logs will be; remove all of it at the end."""
         with anyio.CancelScope(shield=True):
             login = login_settings(os.environ, self._environment)
@@ -152,7 +152,7 @@ class ClaudeCLI:
         finally:
             with anyio.CancelScope(shield=True):
                 await to_thread.run_sync(remove_folder, space.root)
-                await to_thread.run_sync(remove_traces, logs, transcript.init)
+                await to_thread.run_sync(remove_logs, logs)
 
     def _open_tape(self, call: Call) -> Tape:
         if self._tapes is None:

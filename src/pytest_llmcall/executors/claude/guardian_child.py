@@ -28,6 +28,8 @@ def main() -> None:
     leftovers = _load("leftovers")
     _end_groups(leftovers, groups)
     leftovers.end_marked(mark, run_id)
+    for group in groups:  # a CLI leads its group, so both have one number
+        leftovers.remove_socket(group)
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -57,6 +57,19 @@ def signal_group(group: int, number: int) -> bool:
     return True
 
 
+def remove_socket(pid: int) -> None:
+    """Remove the socket that a CLI with this number leaves when it is killed.
+
+    It lies in the call's own folder, unless the user's runtime folder comes first or the path would be too long.
+    """
+    folders = (Path(os.environ.get("XDG_RUNTIME_DIR") or "/tmp", "cc-socks"), Path(f"/tmp/cc-socks-{os.getuid()}"))  # noqa: S108 - the CLI's own choice
+    for folder in folders:
+        path = folder / f"{pid}.sock"
+        with suppress(OSError):
+            if path.is_socket():
+                path.unlink()
+
+
 def family(pid: int) -> list[psutil.Process]:
     """Return the descendants of a process, and everything that shares a session with it or with one of them.
 

@@ -22,7 +22,7 @@ from anyio import to_thread
 from anyio.abc import Process
 
 from pytest_llmcall.executors.claude.environment import CALL_MARK
-from pytest_llmcall.executors.claude.leftovers import end_family, end_marked, family, signal_group
+from pytest_llmcall.executors.claude.leftovers import end_family, end_marked, family, remove_socket, signal_group
 from pytest_llmcall.executors.claude.stream import Event, LineFramer, LineTooLongError, Transcript, parse_line
 
 DEADLINE_GRACE_S: Final = 3.0  # the CLI ends its tools and servers within 0.6 s if it can
@@ -300,6 +300,7 @@ class _Run:
         if process.returncode is None:
             await end_tree(process, grace=CANCEL_GRACE_S)
         await self._sweep(process)
+        remove_socket(process.pid)
         with anyio.move_on_after(REAP_S):
             await process.aclose()
 

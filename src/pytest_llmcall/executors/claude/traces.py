@@ -1,6 +1,6 @@
-"""What the CLI puts outside of a call's folder: logs of MCP servers in the user's cache, and a socket if it is killed.
+"""What the CLI puts outside of a call's folder: logs of MCP servers in the user's cache.
 
-The logs are the only place that says why a server did not start, so they are read before they go.
+They are the only place that says why a server did not start, so they are read before they go.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 _MOST_LOG_BYTES: Final = 1024 * 1024
 _MOST_LINES: Final = 20
@@ -36,12 +36,9 @@ def server_errors(logs: Path) -> str:
     return "\n".join(dict.fromkeys(lines[-_MOST_LINES:]))
 
 
-def remove_traces(logs: Path, init: Mapping[str, Any] | None) -> None:
-    """Remove the logs, and the socket of a CLI that was killed."""
+def remove_logs(logs: Path) -> None:
+    """Remove the logs of a working folder."""
     shutil.rmtree(logs, ignore_errors=True)
-    socket = Path(str((init or {}).get("messaging_socket_path") or ""))
-    if socket.suffix == ".sock" and socket.is_socket():
-        socket.unlink(missing_ok=True)
 
 
 def _errors(log: Path) -> Iterator[str]:
