@@ -11,7 +11,7 @@ from pytest_llmcall._casefile.nodes import Scalar
 from pytest_llmcall._casefile.problems import Code, Problems
 from pytest_llmcall._casefile.tree import Tree
 
-_PIECE: Final = re.compile(r'[ \t\r\n]*("[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]:,]|[^ \t\r\n{}\[\]:,]+)')
+_PIECE: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]:,]|[^ \t\r\n{}\[\]:,]+')
 
 
 def read_json(text: str, tree: Tree, problems: Problems) -> None:
@@ -35,7 +35,7 @@ def _build(text: str, tree: Tree) -> None:
     # json.loads has found the text to be right, so that the pieces alone tell its structure.
     starts = [0, *(match.end() for match in re.finditer("\n", text))]
     for match in _PIECE.finditer(text):
-        piece, at = match[1], match.start(1)
+        piece, at = match[0], match.start()
         line = bisect.bisect_right(starts, at)
         column = at - starts[line - 1] + 1
         if piece == "{":
