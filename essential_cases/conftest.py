@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import ast
 import json
-import os
 import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,9 +16,6 @@ from pytest_llmcall.reply import Reply
 from pytest_llmcall.verdict import Verdict
 
 Check = Callable[..., Verdict]
-
-# The case file names its MCP server by this variable; cases run in working folders of their own.
-os.environ["ESSENTIAL_CASES"] = str(Path(__file__).parent)
 
 _FENCED = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)```", re.DOTALL)
 _OF_MATH = re.compile(r"math\.[a-z]\w*")

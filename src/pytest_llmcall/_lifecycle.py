@@ -24,6 +24,7 @@ LANES_PER_CALL: Final = 2  # while one lane's call is in flight, another one set
 NOT_OURS: Final = "not an LLM item"
 WORKER_INPUT: Final = "llmcall_run"
 RECORD_OF_REPORT: Final = "llmcall"
+REASON_OF_SKIP: Final = "llmcall_skipped"
 
 
 class Lifecycle:
@@ -37,6 +38,7 @@ class Lifecycle:
         self.identity = RunIdentity(**worker_input[WORKER_INPUT]) if worker_input else RunIdentity.new()
         self.session: Session | None = None
         self.records: list[dict[str, Any]] = []
+        self.skipped: Counter[str] = Counter()
         self.lanes_off = self._why_no_lanes()
         self.lanes = LanesPlugin(
             config,
@@ -93,12 +95,17 @@ class Lifecycle:
         if call.when == "call" and (kept := item.stash.get(RECORD, None)):
             vars(report)[RECORD_OF_REPORT] = kept  # xdist sends a report's attributes
             report.duration = max(0.0, report.duration - kept["queued_s"])
+            del item.stash[RECORD]  # a rerun has a record of its own
+        if report.skipped and isinstance(item, CaseItem) and isinstance(report.longrepr, tuple):
+            vars(report)[REASON_OF_SKIP] = report.longrepr[2].removeprefix("Skipped: ")
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Gather the records; a worker's come to its controller with its reports."""
         if kept := vars(report).get(RECORD_OF_REPORT):
             self.records.append(kept)
+        if reason := vars(report).get(REASON_OF_SKIP):
+            self.skipped[reason] += 1
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -113,17 +120,22 @@ class Lifecycle:
         summary = RunSummary(
             peak=max(each["peak"] for each in self.records),
             evidence=shown_path(folder, self.config.rootpath),
-            lanes=self._lanes_lines(),
+            remarks=self._remarks(),
         )
-        terminalreporter.section("llmcall")
+        terminalreporter.write_sep("=", "llmcall")
         for line in summary_lines(self.records, summary, everything=self.config.option.verbose > 0):
             terminalreporter.write_line(line)
 
-    def _lanes_lines(self) -> Sequence[str]:
+    def _remarks(self) -> Sequence[str]:
         seen = self.lanes.summary()
         reasons = Counter(each.reason for each in seen.alone if each.reason != NOT_OURS)
         lines = [f"{count} ran alone: {reason}" for reason, count in reasons.most_common()]
-        return [*lines, *(f"{each.nodeid} kept the others waiting for {each.seconds:.1f} s" for each in seen.held)]
+        skips = [f"{count} skipped: {reason}" for reason, count in self.skipped.most_common()]
+        return [
+            *skips,
+            *lines,
+            *(f"{each.nodeid} kept the others waiting for {each.seconds:.1f} s" for each in seen.held),
+        ]
 
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self) -> None:

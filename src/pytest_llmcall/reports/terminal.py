@@ -100,12 +100,12 @@ class RunSummary:
     Attributes:
         peak: The most calls that were in flight at once.
         evidence: The run's folder, as it is shown.
-        lanes: One line on what overlapped and what did not, possibly empty.
+        remarks: Lines on what was skipped, ran alone or kept others waiting.
     """
 
     peak: int
     evidence: str
-    lanes: Sequence[str] = ()
+    remarks: Sequence[str] = ()
 
 
 def summary_lines(records: Sequence[Record], run: RunSummary, *, everything: bool) -> Iterator[str]:
@@ -123,7 +123,7 @@ def summary_lines(records: Sequence[Record], run: RunSummary, *, everything: boo
     if len(shown) < len(records):
         yield f"… {len(records) - len(shown)} faster cases are not shown; -v shows all"
     yield _totals(records, run.peak)
-    yield from run.lanes
+    yield from run.remarks
     yield f"evidence: {run.evidence}"
 
 
