@@ -242,6 +242,12 @@ def test_requests_are_recorded_as_they_came(model: ScriptedModel) -> None:
     assert request.at > 0
 
 
+def test_the_environment_leads_here_and_nowhere_else(model: ScriptedModel) -> None:
+    assert model.environment["ANTHROPIC_BASE_URL"] == model.url
+    assert model.environment["NO_PROXY"] == "127.0.0.1"
+    assert {"ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_USE_BEDROCK"} <= set(model.unset)
+
+
 def test_probes_and_token_counts_are_answered_and_take_no_turn(model: ScriptedModel) -> None:
     connection = http.client.HTTPConnection(model.url.removeprefix("http://"), timeout=10)
     seen = []

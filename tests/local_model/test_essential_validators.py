@@ -31,9 +31,7 @@ def essential() -> Any:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ESSENTIAL_CASES", "")
-        spec.loader.exec_module(module)
+    spec.loader.exec_module(module)
     return module
 
 

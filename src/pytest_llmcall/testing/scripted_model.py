@@ -23,6 +23,7 @@ from pytest_llmcall.local_model.messages_api import (
     text_of,
     user_text,
 )
+from pytest_llmcall.local_model.process import ELSEWHERE
 from pytest_llmcall.testing.turns import (
     CutStream,
     Delay,
@@ -95,7 +96,12 @@ class ScriptedModel:
 
     A request is answered by the first rule of `on` that matches it, else by the next turn of `script`, else by the
     `default`; else with an error that says so, which the test then sees.
+
+    Attributes:
+        unset: Variables that could send the CLI elsewhere: another provider, login or model.
     """
+
+    unset: Final = ELSEWHERE
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -129,8 +135,9 @@ class ScriptedModel:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What sends the Claude CLI here; add it to the child's environment."""
-        return {"ANTHROPIC_BASE_URL": self.url, "ANTHROPIC_API_KEY": "sk-ant-scripted"}
+        """What sends the Claude CLI here; add it to the child's environment, and drop `unset` from that."""
+        direct = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+        return {"ANTHROPIC_BASE_URL": self.url, "ANTHROPIC_API_KEY": "sk-ant-scripted", **direct}
 
     def script(self, *turns: Turn) -> None:
         """Answer the coming requests with these turns, each once, in order."""
