@@ -267,3 +267,13 @@ def test_a_prompt_of_just_the_limit_is_taken(write: Any) -> None:
 def test_a_thousand_cases_are_read(write: Any) -> None:
     lines = [f"- {{id: c{at}, prompt: Hi, validate: [not_empty, contains: x]}}" for at in range(1000)]
     assert len(load(write("cases:\n" + "\n".join(lines)))) == 1000
+
+
+def test_the_limits_themselves_are_allowed(write: Any) -> None:
+    deep: Any = "x"
+    for _ in range(100 - 5):  # the file, its cases, the case, its validators and the check stand around it
+        deep = [deep]
+    [check] = one(write(case_text(validate=[{"mine": deep}], timeout=0.5, max_turns=1))).checks
+    assert isinstance(check, CustomCheck)
+    text = case_text()
+    assert one(write(text + " " * (16 * 1024 * 1024 - len(text)), "a.llm.json")).id == "a"

@@ -171,6 +171,7 @@ KEYS: list[tuple[dict[str, Any], str, str]] = [
     ({"schema": {"$ref": "#/a"}}, "LC022", "leads nowhere"),
     ({"files": ["a"]}, "LC011", "files must be a mapping"),
     ({"files": {"a": 3}}, "LC011", "the content of 'a' must be a text"),
+    ({"validate": [{"json_schema": {"anyOf": [{"type": "strin"}]}}]}, "LC028", "at anyOf[0].type"),
     ({"files": {"/a": ""}}, "LC023", "must be relative"),
     ({"files": {"C:/a": ""}}, "LC023", "must be relative"),
     ({"files": {"a/../../b": ""}}, "LC023", "leaves the working folder"),
@@ -316,6 +317,11 @@ def test_a_file_that_is_too_large_is_not_even_parsed(problems: Problems) -> None
     [(code, _, message)] = problems(b"#" * (16 * 1024 * 1024 + 1))
     assert code == "LC001"
     assert "16,777,216 bytes" in message
+
+
+def test_a_problem_deep_in_a_list_has_its_own_line(problems: Problems) -> None:
+    text = CASE.replace("[not_empty]", "\n  - json_schema:\n      anyOf:\n      - type: string\n      - type: strin\n")
+    assert [each[:2] for each in problems(text)] == [("LC028", 8)]
 
 
 def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:

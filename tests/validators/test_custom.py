@@ -135,7 +135,7 @@ def test_any_other_answer_is_broken(check: object, kind: str) -> None:
         judge(check)
 
 
-@pytest.mark.parametrize("check", both_ways(lambda _reply, params: params.nothing))
+@pytest.mark.parametrize("check", both_ways(lambda _reply, params: params.nothing))  # type: ignore[attr-defined]
 def test_a_crash_is_broken_with_its_type_text_and_place(check: object) -> None:
     with pytest.raises(BrokenValidator) as caught:
         judge(check)

@@ -13,6 +13,7 @@ from pytest_llmcall.validators.base import Kind
 REFUSED: list[tuple[str, Any, str]] = [
     ("contains", "", 'text must be a text that is not empty, or a list of such texts, not ""'),
     ("contains", [], "not []"),
+    ("contains", (), "not []"),
     ("contains", ["a", ""], "not empty"),
     ("contains", 42, "not 42"),
     ("contains", None, "text is missing"),
@@ -148,3 +149,12 @@ def test_the_nearest_name_is_found_whatever_its_case() -> None:
 def test_making_a_validator_twice_gives_equal_ones_that_judge_alike() -> None:
     reply = Reply(text="Paris", model="m")
     assert v.contains("Paris").judge(reply) == v.contains("Paris").judge(reply)
+
+
+@pytest.mark.parametrize("cls", v.BUILT_IN.values(), ids=v.names())
+def test_validators_cannot_be_changed_once_they_are_made(cls: type[v.BuiltIn]) -> None:
+    made = {"json_schema": {"type": "object"}, "not_empty": MISSING, "json": MISSING}
+    validator = v.build(cls.name, made.get(cls.name, 3 if "count" in cls.parameters() else "a"))
+    for name in cls.parameters():
+        with pytest.raises(AttributeError):
+            setattr(validator, name, "b")

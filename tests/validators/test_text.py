@@ -139,6 +139,21 @@ def test_a_long_text_is_cut_and_the_cut_is_said() -> None:
     assert len(reason) < 400
 
 
+@pytest.mark.parametrize(
+    ("wanted", "found", "reason"),
+    [
+        ("Paris", "paris", "wanted 'Paris', found 'paris'"),
+        ("Paris", "b" * 201, None),
+        ("a" * 200, "b" * 201, None),
+        ("a" * 201, "b" * 200, None),
+    ],
+)
+def test_only_two_long_texts_need_the_place_where_they_differ(wanted: str, found: str, reason: str | None) -> None:
+    verdict = v.equals(wanted).judge(Reply(text=found, model="m"))
+    assert "they differ from" not in verdict.reason
+    assert reason in (None, verdict.reason)
+
+
 def test_the_place_of_a_forbidden_text_is_shown_out_of_a_long_one() -> None:
     verdict = v.not_contains("sorry").judge(Reply(text="a" * 5000 + "sorry" + "b" * 5000, model="m"))
     assert "at character 5001" in verdict.reason

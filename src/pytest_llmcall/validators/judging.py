@@ -51,8 +51,8 @@ def judge_all(validators: Sequence[Validator], reply: Reply, wait: Wait) -> Judg
         if any(map(inspect.isawaitable, answers)):
             wait(_settle(validators, answers))
     finally:
-        for each in filter(inspect.iscoroutine, answers):
-            each.close()  # one that was never awaited, since something passed through, would warn
+        for coroutine in filter(inspect.iscoroutine, answers):
+            coroutine.close()  # one that was never awaited, since something passed through, would warn
     for at, each in enumerate(answers):
         if inspect.isawaitable(each):
             answers[at] = BrokenValidator(validators[at].name, "was cancelled before it answered")
