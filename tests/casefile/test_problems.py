@@ -72,7 +72,7 @@ WHOLE_FILES: list[tuple[str | bytes, str, int, str]] = [
         "surrogate",
     ),
     (CASE + "  <<: {a: 1}\n", "LC007", 5, "merge keys"),
-    (CASE + "a: " + "[" * 101 + "]" * 101, "LC007", 5, "more than 100 deep"),
+    (CASE + "a: " + "[" * 100 + "]" * 100, "LC007", 5, "more than 100 deep"),
     (CASE + "  prompt: Ho\n", "LC005", 5, "'prompt' stands twice in one mapping, first in line 3"),
 ]
 
