@@ -115,7 +115,7 @@ def _the_terminal_shows_reasons(result: pytest.RunResult) -> None:
         ["XFAIL cases.llm.yaml::expected - known*"],
         [
             "llmcall: claude 2.*",
-            "llmcall: model max/default; at most * calls in flight",
+            "llmcall: model max/default; at most * call* in flight",
             "llmcall: evidence in .llmcall/*",
         ],
         ["* s * tok * passed * cases.llm.yaml::right", "* calls: * s of calls in * s, at most * in flight, *"],

@@ -145,6 +145,7 @@ def seen(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *args: str) 
 
 def without_time(text: str) -> str:
     text = re.sub(r"\d+\.\d+ s\b", "N s", text)
+    text = re.sub(r"0x[0-9a-f]+", "ADDRESS", text)
     return re.sub(r"(evidence: |in )\S*\.llmcall\S*", r"\1PATH", text)
 
 
@@ -172,6 +173,7 @@ def test_outcomes_output_warnings_and_fixtures_agree(run: Run, tmp_path: Path, m
     assert lanes_code == code == pytest.ExitCode.TESTS_FAILED
     many, one = by_item(together["reports"]), by_item(alone["reports"])
     assert many.keys() == one.keys()
+    assert not [report for report in alone["reports"] if "pytest_llmcall" in report.get("text", "")]
     for nodeid, reports in one.items():
         assert many[nodeid] == reports, nodeid
     assert Counter(map(tuple, together["events"])) == Counter(map(tuple, alone["events"]))

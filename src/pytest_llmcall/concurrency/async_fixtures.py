@@ -20,6 +20,9 @@ from pytest_llmcall.concurrency.lane import LANE
 from pytest_llmcall.concurrency.leftovers import LEFTOVERS
 from pytest_llmcall.concurrency.shared_context import changes
 
+# A test's traceback shows the test's frames: pytest hides those of modules that say so.
+__tracebackhide__ = True
+
 
 class Waiter(Protocol):
     """What can run a coroutine to its end for synchronous code: the hub, or a runner of its own."""
@@ -59,7 +62,6 @@ def _dressed_as(func: Callable[..., Any]) -> Callable[[Callable[..., Any]], Call
 def _as_function(waiter: Waiter, func: Callable[..., Any], request: Any) -> Callable[..., Any]:
     @_dressed_as(func)
     def fixture(**kwargs: Any) -> Any:
-        __tracebackhide__ = True
         context = _context_for(request)
         value = waiter.wait(func(**kwargs), context=context, keep_result=True)
         request.addfinalizer(functools.partial(_reset, _adopt(context)))
@@ -71,7 +73,6 @@ def _as_function(waiter: Waiter, func: Callable[..., Any], request: Any) -> Call
 def _as_generator(waiter: Waiter, func: Callable[..., Any], request: Any) -> Callable[..., Any]:
     @_dressed_as(func)
     def fixture(**kwargs: Any) -> Generator[Any, None, None]:
-        __tracebackhide__ = True
         context = _context_for(request)
         host = _Host(waiter.loop, func(**kwargs), context)
         value = waiter.wait(host.set_up(), keep_result=True)
@@ -117,7 +118,6 @@ class _Host:
 
     async def set_up(self) -> Any:
         """Return what the generator yields."""
-        __tracebackhide__ = True
         try:
             return await self._value
         except asyncio.CancelledError:
@@ -127,13 +127,11 @@ class _Host:
 
     async def tear_down(self) -> None:
         """Let the generator go on after its yield, and wait for its end."""
-        __tracebackhide__ = True
         if not self._may_end.done():
             self._may_end.set_result(None)
         await self._task
 
     async def _run(self) -> None:
-        __tracebackhide__ = True
         try:
             value = await anext(self._agen)
         except StopAsyncIteration:
@@ -154,7 +152,6 @@ class _Host:
             self._value.set_exception(error)
 
     async def _finish(self) -> None:
-        __tracebackhide__ = True
         try:
             await self._may_end
             await anext(self._agen)
@@ -178,7 +175,6 @@ async def _throw_into(agen: AsyncGenerator[Any, None], error: BaseException) -> 
 
 def run_async_test(waiter: Waiter, item: pytest.Function) -> None:
     """Run the item's coroutine function with its fixtures."""
-    __tracebackhide__ = True
     names = item._fixtureinfo.argnames  # noqa: SLF001 - as pytest's own pytest_pyfunc_call does
     coroutine: Coroutine[Any, Any, object] = item.obj(**{name: item.funcargs[name] for name in names})
     waiter.wait(coroutine)

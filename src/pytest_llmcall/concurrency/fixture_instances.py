@@ -19,6 +19,9 @@ from _pytest.scope import Scope
 from pytest_llmcall.concurrency.locks import Locks
 from pytest_llmcall.concurrency.shared_context import SharedContext
 
+# A test's traceback shows the test's frames: pytest hides those of modules that say so.
+__tracebackhide__ = True
+
 # pytest 8 has no such class; there the fixture "request" is no FixtureDef at all.
 _RequestFixtureDef: type[Any] = getattr(fixtures, "RequestFixtureDef", type(None))
 _OWN = pytest.StashKey[dict[int, FixtureDef[Any]]]()

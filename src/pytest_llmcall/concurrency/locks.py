@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterator
 
 from pytest_llmcall.concurrency.lane import LANE, Lane, LaneCancelled
 
+# A test's traceback shows the test's frames: pytest hides those of modules that say so.
+__tracebackhide__ = True
+
 
 class _Lock:
     __slots__ = ("owner", "waiters")

@@ -27,6 +27,9 @@ from pytest_llmcall.concurrency.summary import LanesSummary, Tally
 from pytest_llmcall.concurrency.waiting import WAITER, Solo
 from pytest_llmcall.concurrency.watchdog import Watchdog
 
+# A test's traceback shows the test's frames: pytest hides those of modules that say so.
+__tracebackhide__ = True
+
 
 class LanesPlugin:
     """Runs the items of a session concurrently on one thread.
@@ -228,7 +231,6 @@ class LanesPlugin:
     @pytest.hookimpl(tryfirst=True)
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool | None:
         """Run a managed coroutine test."""
-        __tracebackhide__ = True
         if not inspect.iscoroutinefunction(pyfuncitem.obj) or not self._runs_async(pyfuncitem):
             return None
         run_async_test(self._waiter(), pyfuncitem)

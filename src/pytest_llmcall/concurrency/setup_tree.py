@@ -15,6 +15,9 @@ from _pytest.runner import SetupState
 
 from pytest_llmcall.concurrency.locks import Locks
 
+# A test's traceback shows the test's frames: pytest hides those of modules that say so.
+__tracebackhide__ = True
+
 _Outcome = (OutcomeException, Exception)
 
 # Set around pytest_runtest_teardown: teardown_exact() is told the next item, never the one that it is called for.

@@ -12,6 +12,9 @@ from pytest_llmcall.concurrency.lane import LANE
 from pytest_llmcall.concurrency.leftovers import LEFTOVERS
 from pytest_llmcall.concurrency.setup_tree import TORN_DOWN
 
+# A test's traceback shows the test's frames: pytest hides those of modules that say so.
+__tracebackhide__ = True
+
 T = TypeVar("T")
 
 _MISSING = object()

@@ -10,6 +10,9 @@ from pytest_llmcall.concurrency.async_fixtures import Waiter
 from pytest_llmcall.concurrency.lane import LANE
 from pytest_llmcall.concurrency.loop import TrackingLoop
 
+# A test's traceback shows the test's frames: pytest hides those of modules that say so.
+__tracebackhide__ = True
+
 T = TypeVar("T")
 
 # What runs awaitables for items that are not in a lane, while a plugin of ours is at work.
@@ -36,7 +39,6 @@ def wait(awaitable: Awaitable[T]) -> T:
     Raises:
         RuntimeError: inside a running coroutine, or in another thread than the test's.
     """
-    __tracebackhide__ = True
     try:
         waiter = _waiter_here()
     except RuntimeError:
@@ -85,7 +87,6 @@ def coroutine_of(awaitable: Awaitable[T]) -> Coroutine[Any, Any, T]:
 
 
 def _run_privately(awaitable: Awaitable[T]) -> T:
-    __tracebackhide__ = True
     # With a factory the runner leaves the thread's current event loop as it is.
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
         return runner.run(coroutine_of(awaitable))
@@ -101,7 +102,6 @@ class Solo:
     def wait(self, awaitable: Awaitable[Any], *, context: Context | None = None, keep_result: bool = False) -> Any:
         """Return the awaitable's result."""
         del keep_result  # here a result is never dropped
-        __tracebackhide__ = True
         refuse_in_coroutine()
         coroutine = coroutine_of(awaitable)
         if context is None:

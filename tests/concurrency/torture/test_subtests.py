@@ -1,5 +1,7 @@
 # ruff: noqa: ANN001, ANN201, T201
 # mypy: ignore-errors
+import os
+
 import pytest
 from helpers import turn
 
@@ -15,8 +17,10 @@ async def test_subtests(n, subtests):
             print("inside", n, k)
             await turn()
             print("still inside", n, k)
+            os.write(1, f"raw inside {n} {k}\n".encode())
             assert k != n
-    await turn()
+        os.write(1, f"raw outside {n} {k}\n".encode())
+        await turn()
     print("after", n)
 
 
