@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from xml.etree import ElementTree as ET
 
 TORTURE = Path(__file__).parent / "torture"
 _COMMON = (
-    *("-p", "no:llmcall", "-p", "no:cacheprovider", "-c", os.devnull),
+    *("-p", "no:llmcall", "-c", os.devnull),
     *("-o", "asyncio_mode=auto"),
     *("-o", "asyncio_default_test_loop_scope=session"),
     *("-o", "asyncio_default_fixture_loop_scope=session"),
@@ -60,21 +61,42 @@ def command(root: Path, *, lanes: int, fiber: str = "greenlet", record: Path, ar
     lane_options = [f"--lanes={lanes}", f"--fiber={fiber}"] if lanes else []
     return [
         *(sys.executable, "-m", "pytest", str(root), f"--rootdir={root}", f"--record={record}"),
+        *("-o", f"cache_dir={record.parent / 'cache'}"),
         *(*_COMMON, *lane_options, f"--junitxml={record}.xml", *args),
     ]
 
 
-def run(root: Path, *, lanes: int, out: Path, fiber: str = "greenlet", args: tuple[str, ...] = ()) -> Run:
-    """Run an inner pytest to its end."""
+class NothingRecorded(Exception):
+    """The inner run ended before it could say anything."""
+
+
+def run(
+    root: Path,
+    *,
+    lanes: int,
+    out: Path,
+    fiber: str = "greenlet",
+    args: tuple[str, ...] = (),
+    environment: Mapping[str, str] | None = None,
+    timeout: float = 100,
+) -> Run:
+    """Run an inner pytest to its end.
+
+    Raises:
+        NothingRecorded: it has crashed.
+        subprocess.TimeoutExpired: it took longer than the timeout, in seconds.
+    """
     record = out / f"record-{lanes}-{fiber}.json"
     line = command(root, lanes=lanes, fiber=fiber, record=record, args=args)
-    done = subprocess.run(line, capture_output=True, text=True, timeout=100, check=False, cwd=root)
+    env = {**os.environ, **(environment or {})}
+    done = subprocess.run(line, capture_output=True, text=True, timeout=timeout, check=False, cwd=root, env=env)
     return read(record, code=done.returncode, stdout=done.stdout, stderr=done.stderr)
 
 
 def read(record: Path, *, code: int, stdout: str, stderr: str) -> Run:
     """Return what a finished run recorded."""
-    assert record.exists(), stdout + stderr
+    if not record.exists():
+        raise NothingRecorded(stdout + stderr)
     text = re.sub(r"at 0x[0-9a-f]+", "at 0x", record.read_text(encoding="utf-8"))
     return Run(code=code, stdout=stdout, stderr=stderr, record=json.loads(text), junit=_junit(Path(f"{record}.xml")))
 

@@ -21,10 +21,11 @@ from pytest_llmcall.concurrency.interrupts import Interrupts
 from pytest_llmcall.concurrency.lane import LANE, Lane, LaneCancelled
 from pytest_llmcall.concurrency.leftovers import LEFTOVERS
 from pytest_llmcall.concurrency.locks import Locks
-from pytest_llmcall.concurrency.logs import Floor, LogRouter, ThreadsKnowTheirLane, own_level
+from pytest_llmcall.concurrency.logs import LogRouter, ThreadsKnowTheirLane
 from pytest_llmcall.concurrency.loop import LaneLoop
 from pytest_llmcall.concurrency.output import LaneOutput
 from pytest_llmcall.concurrency.process_state import ProcessState
+from pytest_llmcall.concurrency.root_level import RootLevel, own_level
 from pytest_llmcall.concurrency.summary import HeldLoop, Tally
 from pytest_llmcall.concurrency.waiting import coroutine_of, refuse_in_coroutine
 
@@ -44,14 +45,13 @@ class Hub:
         self.locks = Locks(self.make_ready)
         self.interrupts = Interrupts(self._wake)
         self.output = LaneOutput(config, self.owner)
-        self.progress = 0
         self._process = ProcessState(config)
         self._threads = ThreadsKnowTheirLane()
         self._router: LogRouter | None = None
         self._latest: Lane | None = None
+        self.levels = RootLevel(lambda: list(self.lanes))
         self._pumping = False
         self._batch = False
-        self._base_level = logging.NOTSET
 
     def owner(self) -> Lane | None:
         """Return the lane that the calling code, task or thread belongs to; a guess where it carries none."""
@@ -65,7 +65,7 @@ class Hub:
         if self._batch:
             return
         self._batch = True
-        self._base_level = logging.root.level
+        self.levels.begin()
         self._router = LogRouter(self)
         logging.root.addHandler(self._router)
         self._threads.install()
@@ -81,8 +81,7 @@ class Hub:
         self._threads.remove()
         if self._router is not None:
             logging.root.removeHandler(self._router)
-        if logging.root.level != self._base_level:
-            logging.root.setLevel(self._base_level)
+        self.levels.end()
 
     def spawn(self, item: pytest.Item, run: Callable[[Lane], None]) -> None:
         """Start a lane; it runs until it first waits.
@@ -207,8 +206,8 @@ class Hub:
         saved = self._process.read()
         outer = self.output.enter(lane)
         self._install(lane, saved)
-        self._latest = lane
-        self.progress += 1
+        self.levels.installed = self._latest = lane
+        self.levels.steps += 1
         started = _clock()
         interruptible = self.interrupts.in_test
         # A thread's fiber cannot be interrupted from here: the note is read when it gives the baton back.
@@ -220,26 +219,18 @@ class Hub:
             held = _clock() - started
             values = self._process.read()
             lane.globals = values._replace(root_level=own_level(values.root_level))
+            # Only now: until the lane's level stands in its record, threads must read the installed one.
+            self.levels.installed = None
             self.output.leave(lane, outer)
-            self._process.write(saved, root_level=saved.root_level if outer is not None else self._idle_level())
+            self._process.write(saved, root_level=saved.root_level if outer is not None else self.levels.idle())
+            self.levels.installed = outer
         if held > _HELD_SECONDS:
             self._tally.held.append(HeldLoop(nodeid=lane.item.nodeid, seconds=held))
 
     def _install(self, lane: Lane, base: Any) -> None:
         if lane.globals is None:
-            lane.globals = self._process.first(lane, base._replace(root_level=self._base_level))
-        threaded = (each.globals.root_level for each in self.lanes if each.has_threads and each.globals is not None)
-        self._process.write(lane.globals, root_level=Floor.under(lane.globals.root_level, threaded))
-
-    def _idle_level(self) -> int:
-        levels = (each.globals.root_level for each in self.lanes if each.globals is not None and not each.done)
-        return Floor.under(self._base_level, levels)
-
-    def root_level(self, lane: Lane) -> int:
-        """Return the level of the root logger as the lane has set it."""
-        if lane is self.output.stepping or lane.globals is None:
-            return own_level(logging.root.level)
-        return lane.globals.root_level
+            lane.globals = self._process.first(lane, base._replace(root_level=self.levels.base))
+        self._process.write(lane.globals, root_level=self.levels.for_step(lane.globals.root_level))
 
     def set_timer(self, lane: Lane, seconds: float) -> None:
         """Fail the lane's test if it takes longer; a lane that never waits cannot be stopped."""

@@ -5,6 +5,7 @@ of what it started, and the list is worked off when the item's own fixtures are 
 """
 
 import asyncio
+import sys
 import warnings
 import weakref
 from collections.abc import AsyncGenerator
@@ -28,10 +29,20 @@ class Leftovers:
         """Tell whether there is anything to reap."""
         return any(not task.done() for task in self.tasks) or any(_is_open(agen) for agen in self.generators)
 
+    def _is_shared(self, task: asyncio.Task[Any]) -> bool:
+        """Tell whether the task lives in a task group that the item did not open: a shared fixture's."""
+        # anyio alone cancels a whole group when one of its tasks is cancelled from outside.
+        states: Any = getattr(sys.modules.get("anyio._backends._asyncio"), "_task_states", {})
+        parent_id = getattr(states.get(task), "parent_id", None)
+        if parent_id is None:
+            return False
+        hosts = [each for each in asyncio.all_tasks() if id(each) == parent_id]
+        return bool(hosts) and hosts[0] not in self.tasks
+
     async def reap(self) -> None:
         """Cancel what still runs and close what is still open, as the end of a loop of its own would."""
         me = asyncio.current_task()
-        running = [task for task in self.tasks if not task.done() and task is not me]
+        running = [task for task in self.tasks if not task.done() and task is not me and not self._is_shared(task)]
         for task in running:
             task.cancel()
         if running:

@@ -6,7 +6,6 @@ would find the handlers of nobody or of somebody else: a router forwards it, and
 
 import logging
 import threading
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from _pytest.logging import LogCaptureHandler
@@ -31,7 +30,7 @@ class LaneLogHandler(LogCaptureHandler):
         lane = self._lane
         if lane.hub.owner() is not lane:
             return False
-        if lane.globals is not None and record.levelno < lane.hub.root_level(lane) and _level_is_inherited(record.name):
+        if lane.globals is not None and record.levelno < lane.hub.levels.of(lane) and _level_is_inherited(record.name):
             return False
         return super().filter(record)
 
@@ -105,24 +104,3 @@ def _run_in_lane(thread: threading.Thread, lane: Lane) -> None:
         run()
 
     thread.run = run_in_lane  # type: ignore[method-assign]
-
-
-class Floor(int):
-    """A level of the root logger below a lane's own, set for the sake of the threads of other lanes."""
-
-    own: int
-
-    @classmethod
-    def under(cls, own: int, others: Iterable[int]) -> int:
-        """Return the lane's own level, or the lowest of the others' if that is lower."""
-        lowest = min(others, default=own)
-        if lowest >= own:
-            return own
-        floor = cls(lowest)
-        floor.own = own
-        return floor
-
-
-def own_level(level: int) -> int:
-    """Return what the lane itself takes for the level of the root logger."""
-    return level.own if isinstance(level, Floor) else level

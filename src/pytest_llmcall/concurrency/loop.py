@@ -60,10 +60,14 @@ class TrackingLoop(asyncio.SelectorEventLoop):
         super().close()
 
 
+# At the very end of a run, where Ctrl-C may have led: what ignores its cancellation is given up soon.
+_CLOSE_SECONDS = 1.0
+
+
 async def _settle(loop: asyncio.AbstractEventLoop) -> None:
     others = asyncio.all_tasks(loop) - {asyncio.current_task()}
     if others:
-        await asyncio.wait(others, timeout=5)
+        await asyncio.wait(others, timeout=_CLOSE_SECONDS)
     await loop.shutdown_asyncgens()
 
 

@@ -54,6 +54,9 @@ class RoutedStream(io.TextIOBase):
         """Flush what stands below."""
         self._real.flush()
 
+    def close(self) -> None:
+        """Do nothing: the stream below is pytest's to close. Python calls this when it collects the object."""
+
     def writable(self) -> bool:
         """Say yes."""
         return True

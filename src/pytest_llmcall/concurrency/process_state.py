@@ -15,6 +15,7 @@ from _pytest.assertion import util as assertion
 
 from pytest_llmcall.concurrency.lane import Lane
 from pytest_llmcall.concurrency.logs import LaneLogHandler, LogRouter
+from pytest_llmcall.concurrency.root_level import install
 
 _CURRENT_TEST = "PYTEST_CURRENT_TEST"
 
@@ -78,11 +79,7 @@ class ProcessState:
         sys.stderr = values.stderr
         if os.environ.get(_CURRENT_TEST) != values.current_test:
             _set_current_test(values.current_test)
-        # setLevel empties the level cache of every logger: only when it must.
-        if logging.root.level != root_level:
-            logging.root.setLevel(root_level)
-        # Equal numbers may stand for different lanes: a Floor knows whose level it hides.
-        logging.root.level = root_level
+        install(root_level)
 
     def first(self, lane: Lane, base: Globals) -> Globals:
         """Return the values that a lane starts with: the hub's, and log handlers of its own."""

@@ -35,7 +35,7 @@ class Watchdog:
     def _watch(self) -> None:
         seen = -1
         while not self._stop.wait(self._stuck_after):
-            now = self._hub.progress
+            now = self._hub.levels.steps
             if now == seen and self._hub.lanes:
                 self._say(report(self._hub, self._main, self._stuck_after))
             seen = now

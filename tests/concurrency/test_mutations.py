@@ -1,0 +1,59 @@
+"""Without any one piece of the engine, the torture tree shows it: the differential tests are not blind."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from tests.concurrency import inner
+
+_PIECES = (
+    "instances",
+    "setup_tree",
+    "locks",
+    "process_state",
+    "bracket",
+    "router",
+    "drain",
+    "exclusive",
+    "current_item",
+    "threads",
+    "shared_context",
+    "subtests",
+)
+
+
+@pytest.fixture(scope="module")
+def sequential(tmp_path_factory: pytest.TempPathFactory) -> inner.Run:
+    return inner.run(inner.TORTURE, lanes=0, out=tmp_path_factory.mktemp("sequential"))
+
+
+@pytest.mark.parametrize("piece", _PIECES)
+def test_its_removal_is_noticed(piece: str, sequential: inner.Run, tmp_path: Path) -> None:
+    mutant = _run_without(piece, tmp_path)
+    assert mutant is None or mutant.record["off"] is None
+    assert mutant is None or _what_matters(mutant) != _what_matters(sequential)
+
+
+def test_a_whole_engine_passes_the_same_comparison(sequential: inner.Run, tmp_path: Path) -> None:
+    whole = _run_without("nothing", tmp_path)
+    assert whole is not None
+    assert _what_matters(whole) == _what_matters(sequential)
+
+
+def _run_without(piece: str, tmp_path: Path) -> inner.Run | None:
+    """Return what the run recorded, or None if it hung or crashed, which does not go unnoticed either."""
+    environment = {"MUTATION": piece, "PYTHONPATH": str(inner.TORTURE)}
+    try:
+        return inner.run(
+            inner.TORTURE, lanes=8, out=tmp_path, args=("-p", "mutations"), environment=environment, timeout=10
+        )
+    except subprocess.TimeoutExpired:
+        return None
+    except inner.NothingRecorded as error:
+        if "usage:" in str(error) or "ImportError" in str(error):
+            raise
+        return None
+
+
+def _what_matters(run: inner.Run) -> object:
+    return run.code, run.reports(), sorted(run.record["warnings"]), run.events(), run.stderr
