@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from pytest_llmcall.concurrency.hub import Hub
+from pytest_llmcall.concurrency.lane import CURRENT_ITEM
 from pytest_llmcall.concurrency.protocol import run_in_lane
 from pytest_llmcall.concurrency.summary import RanAlone, Tally
 
@@ -84,11 +85,12 @@ class Admission:
     def _run_alone(self, item: pytest.Item, reason: str) -> None:
         self._hub.end_batch()
         self._tally.alone.append(RanAlone(nodeid=item.nodeid, reason=reason))
-        protocol = item.config.hook.pytest_runtest_protocol
+        # A context of its own: what shared fixtures show to this item must not reach all that follow.
+        context = contextvars.copy_context()
+        context.run(CURRENT_ITEM.set, item)
         self._hub.interrupts.in_test = True
         try:
-            # A context of its own: what shared fixtures show to this item must not reach all that follow.
-            contextvars.copy_context().run(protocol, item=item, nextitem=self._next())
+            context.run(item.config.hook.pytest_runtest_protocol, item=item, nextitem=self._next())
         finally:
             self._hub.interrupts.in_test = False
 

@@ -18,7 +18,7 @@ import pytest
 
 from pytest_llmcall.concurrency.fibers import FiberKind, make_fiber
 from pytest_llmcall.concurrency.interrupts import Interrupts
-from pytest_llmcall.concurrency.lane import LANE, Lane, LaneCancelled
+from pytest_llmcall.concurrency.lane import CURRENT_ITEM, LANE, Lane, LaneCancelled
 from pytest_llmcall.concurrency.leftovers import LEFTOVERS
 from pytest_llmcall.concurrency.locks import Locks
 from pytest_llmcall.concurrency.logs import LogRouter, ThreadsKnowTheirLane
@@ -94,6 +94,7 @@ class Hub:
 
         def main() -> None:
             LANE.set(lane)
+            CURRENT_ITEM.set(item)
             LEFTOVERS.set(lane.leftovers)
             asyncio.set_event_loop(self.loop)
             try:

@@ -102,3 +102,6 @@ class Lane:
 
 # The lane that the running code belongs to. Tasks, callbacks and threads inherit it.
 LANE: ContextVar[Lane | None] = ContextVar("pytest_lanes_lane", default=None)
+
+# The item that the running code belongs to, in a lane or alone. SetupState is told the next item, never the current.
+CURRENT_ITEM: ContextVar[pytest.Item | None] = ContextVar("pytest_lanes_current_item", default=None)

@@ -99,6 +99,7 @@ class LaneOutput:
         self._active = False
         self._at_terminal = False
         self._lock = threading.RLock()
+        self._thread = threading.get_ident()
 
     @property
     def _captures(self) -> tuple[Any, Any]:
@@ -204,6 +205,16 @@ class LaneOutput:
 
     @contextlib.contextmanager
     def _global_and_fixture_disabled(self, lane: Lane) -> Iterator[None]:
+        if not self._is_running(lane):
+            # A thread of the lane logs to the terminal. The lock keeps steps from turning the descriptors meanwhile.
+            with self._lock:
+                was_there = self._at_terminal
+                self._flip(to_terminal=True)
+                try:
+                    yield
+                finally:
+                    self._flip(to_terminal=was_there)
+            return
         manager: Any = self._manager
         was_capturing = lane.capturing
         fixture = manager._capture_fixture  # noqa: SLF001 - only set when this lane is the only one
@@ -218,6 +229,13 @@ class LaneOutput:
                 self._resume_global_capture(lane)
             if do_fixture:
                 manager.resume_fixture()
+
+    def _is_running(self, lane: Lane) -> bool:
+        """Tell whether this code is the lane's step, not one of its threads."""
+        if lane is not self.stepping:
+            return False
+        in_fiber = lane.fiber is not None and lane.fiber.is_current()
+        return in_fiber or threading.get_ident() == self._thread
 
 
 def _snap(capture: Any) -> str:

@@ -21,7 +21,7 @@ from pytest_llmcall.concurrency.hub import Hub
 from pytest_llmcall.concurrency.lane import LANE, Lane
 from pytest_llmcall.concurrency.leftovers import LEFTOVERS, Leftovers
 from pytest_llmcall.concurrency.protocol import flush_reports, run_protocol
-from pytest_llmcall.concurrency.setup_tree import TORN_DOWN, TreeSetupState
+from pytest_llmcall.concurrency.setup_tree import TreeSetupState
 from pytest_llmcall.concurrency.subtests import route_subtests
 from pytest_llmcall.concurrency.summary import LanesSummary, Tally
 from pytest_llmcall.concurrency.waiting import WAITER, Solo
@@ -121,6 +121,8 @@ class LanesPlugin:
         self._tree = session._setupstate = TreeSetupState(  # noqa: SLF001 - pytest has no other place for it
             session.items, locks=hub.locks, stopping=lambda: admission.stopping, after_item=self._after_item
         )
+        if session.config.pluginmanager.has_plugin("rerunfailures"):
+            self._tree.tolerate_reruns()
         self._instances = FixtureInstances(session, hub.locks)
         self._instances.adopt(session.items)
         watchdog = Watchdog(hub, self._config, self._stuck_after)
@@ -138,10 +140,10 @@ class LanesPlugin:
     def _reason(self, item: pytest.Item) -> str | None:
         return self._alone(item) or reason_to_run_alone(item, self._exclusive)
 
-    def _after_item(self, item: pytest.Item) -> None:
+    def _after_item(self, item: pytest.Item, comes_back: bool) -> None:  # noqa: FBT001 - called by position only
         """End what an item leaves behind, when its own fixtures are down and the shared ones still up."""
         try:
-            if self._instances is not None:
+            if self._instances is not None and not comes_back:
                 self._instances.release(item)
         finally:
             self._reap()
@@ -202,15 +204,13 @@ class LanesPlugin:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, None, None]:
-        """Tell the setup tree which item it tears down."""
+        """Note the phase, and end what the item leaves behind where no setup tree does it."""
         lane = _lane_of(item)
         if lane is not None:
             lane.phase = "teardown"
-        token = TORN_DOWN.set(item)
         try:
             yield
         finally:
-            TORN_DOWN.reset(token)
             if self._hub is None:
                 self._reap()
 

@@ -6,22 +6,21 @@ The parents of a node always stand before it, so the reverse order is still the 
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from contextvars import ContextVar
+from typing import Any, cast
 
 import pytest
 from _pytest.nodes import Node
 from _pytest.outcomes import OutcomeException
 from _pytest.runner import SetupState
 
+from pytest_llmcall.concurrency.lane import CURRENT_ITEM
 from pytest_llmcall.concurrency.locks import Locks
+from pytest_llmcall.concurrency.rerun_view import RerunView
 
 # A test's traceback shows the test's frames: pytest hides those of modules that say so.
 __tracebackhide__ = True
 
 _Outcome = (OutcomeException, Exception)
-
-# Set around pytest_runtest_teardown: teardown_exact() is told the next item, never the one that it is called for.
-TORN_DOWN: ContextVar[pytest.Item | None] = ContextVar("pytest_lanes_torn_down", default=None)
 
 
 class TreeSetupState(SetupState):
@@ -33,9 +32,11 @@ class TreeSetupState(SetupState):
         *,
         locks: Locks,
         stopping: Callable[[], bool],
-        after_item: Callable[[pytest.Item], None],
+        after_item: Callable[[pytest.Item, bool], None],
     ) -> None:
         super().__init__()
+        self._nodes: dict[Node, Any] = self.stack
+        self._view: RerunView | None = None
         self._locks = locks
         self._stopping = stopping
         self._after_item = after_item
@@ -44,6 +45,11 @@ class TreeSetupState(SetupState):
         for item in items:
             for node in item.listchain()[:-1]:
                 self._left[node].add(item)
+
+    def tolerate_reruns(self) -> None:
+        """Let pytest-rerunfailures handle the stack in its way."""
+        self._view = RerunView(self._nodes)
+        self.stack = cast("Any", self._view)
 
     def begin(self, item: pytest.Item) -> None:
         """Note that an item has started: its collectors stay up until it is done, even if the run stops."""
@@ -56,34 +62,39 @@ class TreeSetupState(SetupState):
                 self._set_up_once(node)
 
     def _set_up_once(self, node: Node) -> None:
-        if node in self.stack:
-            failed = self.stack[node][1]
+        if node in self._nodes:
+            failed = self._nodes[node][1]
             if failed:
                 raise failed[0].with_traceback(failed[1])
             return
-        self.stack[node] = ([node.teardown], None)
+        self._nodes[node] = ([node.teardown], None)
         try:
             node.setup()
         except _Outcome as error:
-            self.stack[node] = (self.stack[node][0], (error, error.__traceback__))
+            self._nodes[node] = (self._nodes[node][0], (error, error.__traceback__))
             raise
 
     def teardown_exact(self, nextitem: pytest.Item | None) -> None:  # noqa: ARG002 - pytest's signature
         """Tear down the current item and every collector that it was the last to need; without one, everything."""
-        item = TORN_DOWN.get()
+        item = CURRENT_ITEM.get()
         errors: list[BaseException] = []
         if item is None:
-            for node in reversed(list(self.stack)):
+            for node in reversed(list(self._nodes)):
                 self._tear_down(node, errors)
         else:
+            comes_back = self._view is not None and self._view.comes_back(item)
             self._tear_down(item, errors)
-            self._collect(lambda: self._after_item(item), errors)
-            self._active.discard(item)
-            for node in reversed(item.listchain()[:-1]):
-                self._left[node].discard(item)
-                if not self._is_needed(node):
-                    self._tear_down(node, errors)
+            self._collect(lambda: self._after_item(item, comes_back), errors)
+            if not comes_back:
+                self._leave_collectors(item, errors)
         _raise_together(errors, "errors during test teardown")
+
+    def _leave_collectors(self, item: pytest.Item, errors: list[BaseException]) -> None:
+        self._active.discard(item)
+        for node in reversed(item.listchain()[:-1]):
+            self._left[node].discard(item)
+            if not self._is_needed(node):
+                self._tear_down(node, errors)
 
     def _is_needed(self, node: Node) -> bool:
         if self._stopping():
@@ -91,10 +102,10 @@ class TreeSetupState(SetupState):
         return bool(self._left[node])
 
     def _tear_down(self, node: Node, errors: list[BaseException]) -> None:
-        if node not in self.stack:
+        if node not in self._nodes:
             return
         # First, as pytest does: what the finalizers may still ask for follows from the node being inactive.
-        finalizers, _ = self.stack.pop(node)
+        finalizers, _ = self._nodes.pop(node)
         raised: list[BaseException] = []
         while finalizers:
             self._collect(finalizers.pop(), raised)

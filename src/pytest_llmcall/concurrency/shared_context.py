@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator
 from contextvars import Context, ContextVar
 from typing import Any, TypeVar
 
-from pytest_llmcall.concurrency.lane import LANE
+from pytest_llmcall.concurrency.lane import CURRENT_ITEM, LANE
 from pytest_llmcall.concurrency.leftovers import LEFTOVERS
-from pytest_llmcall.concurrency.setup_tree import TORN_DOWN
 
 # A test's traceback shows the test's frames: pytest hides those of modules that say so.
 __tracebackhide__ = True
@@ -19,7 +18,7 @@ T = TypeVar("T")
 
 _MISSING = object()
 # These say whose code is running; they never travel from one item to another.
-_OURS: frozenset[ContextVar[Any]] = frozenset({LANE, LEFTOVERS, TORN_DOWN})
+_OURS: frozenset[ContextVar[Any]] = frozenset({LANE, LEFTOVERS, CURRENT_ITEM})
 
 
 class SharedContext:

@@ -1,4 +1,4 @@
-# ruff: noqa: ANN001, ANN201, ANN202, ARG002, ARG005
+# ruff: noqa: ANN201, ANN202, ARG005
 # mypy: ignore-errors
 """Removes one piece of the engine, named by the environment; the differential tests must notice each."""
 
@@ -7,6 +7,7 @@ import contextlib
 import os
 
 from pytest_llmcall.concurrency import plugin, probes
+from pytest_llmcall.concurrency import setup_tree as setup_tree_module
 from pytest_llmcall.concurrency.fixture_instances import FixtureInstances
 from pytest_llmcall.concurrency.locks import Locks
 from pytest_llmcall.concurrency.logs import ThreadsKnowTheirLane
@@ -58,13 +59,10 @@ def exclusive():
 
 def current_item():
     class Nothing:
-        def set(self, item):
+        def get(self):
             return None
 
-        def reset(self, token):
-            pass
-
-    plugin.TORN_DOWN = Nothing()
+    setup_tree_module.CURRENT_ITEM = Nothing()
 
 
 def threads():
