@@ -56,11 +56,10 @@ def _outcome(reports: list[dict[str, Any]]) -> str:
     return "skipped" if any(report["outcome"] == "skipped" for report in reports) else "passed"
 
 
-def command(root: Path, *, lanes: int, fiber: str = "greenlet", record: Path, args: tuple[str, ...] = ()) -> list[str]:
-    """Return the command line of an inner run."""
+def _command(root: Path, *, lanes: int, fiber: str, record: Path, args: tuple[str, ...], only: str) -> list[str]:
     lane_options = [f"--lanes={lanes}", f"--fiber={fiber}"] if lanes else []
     return [
-        *(sys.executable, "-m", "pytest", str(root), f"--rootdir={root}", f"--record={record}"),
+        *(sys.executable, "-m", "pytest", str(root / only), f"--rootdir={root}", f"--record={record}"),
         *("-o", f"cache_dir={record.parent / 'cache'}"),
         *(*_COMMON, *lane_options, f"--junitxml={record}.xml", *args),
     ]
@@ -78,6 +77,7 @@ def run(
     fiber: str = "greenlet",
     args: tuple[str, ...] = (),
     environment: Mapping[str, str] | None = None,
+    only: str = "",
     timeout: float = 100,
 ) -> Run:
     """Run an inner pytest to its end.
@@ -87,13 +87,13 @@ def run(
         subprocess.TimeoutExpired: it took longer than the timeout, in seconds.
     """
     record = out / f"record-{lanes}-{fiber}.json"
-    line = command(root, lanes=lanes, fiber=fiber, record=record, args=args)
+    line = _command(root, lanes=lanes, fiber=fiber, record=record, args=args, only=only)
     env = {**os.environ, **(environment or {})}
     done = subprocess.run(line, capture_output=True, text=True, timeout=timeout, check=False, cwd=root, env=env)
-    return read(record, code=done.returncode, stdout=done.stdout, stderr=done.stderr)
+    return _read(record, code=done.returncode, stdout=done.stdout, stderr=done.stderr)
 
 
-def read(record: Path, *, code: int, stdout: str, stderr: str) -> Run:
+def _read(record: Path, *, code: int, stdout: str, stderr: str) -> Run:
     """Return what a finished run recorded."""
     if not record.exists():
         raise NothingRecorded(stdout + stderr)

@@ -398,3 +398,38 @@ def test_sync():
     run = inner.run(tree, lanes=4, out=tmp_path, args=("-p", "changed"), environment=environment)
     _all_passed(run, 2)
     assert "lanes: off, items run one at a time (SetupState" in run.stdout
+
+
+@pytest.mark.parametrize("fiber", ["greenlet", "thread"])
+def test_an_exclusive_fixture_requested_late_has_the_process_to_itself(fiber: str, tmp_path: Path) -> None:
+    text = """
+import asyncio, os
+import pytest
+from pytest_llmcall.concurrency import wait
+
+@pytest.fixture
+def changed(request):
+    request.getfixturevalue("monkeypatch").setenv("CHANGED", request.node.name)
+
+@pytest.fixture(scope="module")
+async def shared(request):
+    await asyncio.sleep(0.01)
+
+@pytest.mark.parametrize("n", range(3))
+def test_changes(shared, request, n):
+    request.getfixturevalue("changed")
+    capsys = request.getfixturevalue("capsys")
+    print("hello", n)
+    wait(asyncio.sleep(0.02))
+    assert os.environ["CHANGED"] == request.node.name
+    assert capsys.readouterr().out == f"hello {n}\\n"
+
+@pytest.mark.parametrize("n", range(4))
+async def test_others(shared, n):
+    for _ in range(3):
+        assert "CHANGED" not in os.environ
+        await asyncio.sleep(0.01)
+"""
+    run = _run(tmp_path, text, fiber=fiber)
+    _all_passed(run, 7)
+    assert run.record["peak"] == 4

@@ -22,11 +22,6 @@ _PIECES = (
 )
 
 
-@pytest.fixture(scope="module")
-def sequential(tmp_path_factory: pytest.TempPathFactory) -> inner.Run:
-    return inner.run(inner.TORTURE, lanes=0, out=tmp_path_factory.mktemp("sequential"))
-
-
 @pytest.mark.parametrize("piece", _PIECES)
 def test_its_removal_is_noticed(piece: str, sequential: inner.Run, tmp_path: Path) -> None:
     mutant = _run_without(piece, tmp_path)

@@ -45,12 +45,13 @@ _ENDS = {
     "ctrl-c while a test runs": ("interrupt()", (), 2),
     "ctrl-c while all wait": ("threading.Timer(0.1, interrupt).start()", (), 2),
     "stepwise": ("raise AssertionError('the first')", ("--stepwise",), 2),
-    "maxfail": ("raise AssertionError('the first')", ("--maxfail=1",), 1),
 }
 
 
-@pytest.mark.parametrize("fiber", ["greenlet", "thread"])
-@pytest.mark.parametrize("end", _ENDS)
+@pytest.mark.parametrize(
+    ("end", "fiber"),
+    [*((end, "greenlet") for end in _ENDS), ("failure", "thread"), ("ctrl-c while all wait", "thread")],
+)
 def test_fixtures_come_down_and_the_exit_code_is_pytests(end: str, fiber: str, tmp_path: Path) -> None:
     code, args, expected = _ENDS[end]
     tree = inner.write_tree(tmp_path / "tree", test_stop=_TREE.replace("END", code))

@@ -59,7 +59,7 @@ class Admission:
             hub.end_batch()
 
     def _admit(self) -> None:
-        while self._waiting and len(self._hub.lanes) < self._lanes and not self.stopping:
+        while self._waiting and self._has_room() and not self.stopping:
             item = self._waiting[0]
             reason = self._reason(item)
             if reason is None:
@@ -68,6 +68,9 @@ class Admission:
                 return
             else:
                 self._run_alone(self._waiting.popleft(), reason)
+
+    def _has_room(self) -> bool:
+        return len(self._hub.lanes) < self._lanes and not self._hub.claims.pending
 
     def _reason(self, item: pytest.Item) -> str | None:
         if item not in self._reasons:

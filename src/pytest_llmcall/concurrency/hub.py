@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from pytest_llmcall.concurrency.claims import Claims
 from pytest_llmcall.concurrency.fibers import FiberKind, make_fiber
 from pytest_llmcall.concurrency.interrupts import Interrupts
 from pytest_llmcall.concurrency.lane import CURRENT_ITEM, LANE, Lane, LaneCancelled
@@ -43,6 +44,7 @@ class Hub:
         self.ready: collections.deque[Lane] = collections.deque()
         self.loop = LaneLoop(self.step)
         self.locks = Locks(self.make_ready)
+        self.claims = Claims(self.lanes, self.make_ready)
         self.interrupts = Interrupts(self._wake)
         self.output = LaneOutput(config, self.owner)
         self._process = ProcessState(config)
@@ -110,6 +112,8 @@ class Hub:
     def run_ready(self) -> None:
         """Let one lane go on, or pump the loop until one can."""
         if not self.ready:
+            self.claims.grant()
+        if not self.ready:
             self._pump()
         if self.ready:
             self._resume(self.ready.popleft())
@@ -125,6 +129,7 @@ class Hub:
             lane.resuming = False
         if lane.done:
             self.lanes.pop(lane, None)
+            self.claims.ended(lane)
             if self._latest is lane:
                 self._latest = next(iter(self.lanes), None)
             if lane.failed_with is not None:
@@ -245,6 +250,7 @@ class Hub:
 
     def stop_lanes(self) -> None:
         """End every lane: waits are cancelled, teardowns run, nothing more is reported but broken teardowns."""
+        self.claims.give_up()
         for lane in self.lanes:
             if lane.phase != "teardown":
                 lane.stopped = True

@@ -219,6 +219,9 @@ class LanesPlugin:
         """Let other plugins see a synchronous fixture where a managed item asks for an async one."""
         if self._instances is not None:
             self._instances.requested(fixturedef, request)
+        lane = LANE.get()
+        if lane is not None and fixturedef.argname in self._exclusive:
+            lane.hub.claims.claim(lane, fixturedef.argname)
         func = fixturedef.func
         if not is_async(func) or not self._runs_async(request._pyfuncitem):  # noqa: SLF001 - request.node is the scope's
             return (yield)

@@ -58,6 +58,10 @@ async def test_threads(n, caplog):
     def work():
         print("thread", n)
         LOG.warning("thread %s", n)
+        for _ in range(8):
+            # Not in step with the loop: the lane that steps now is probably another one.
+            threading.Event().wait(0.003)
+            print("still in thread", n)
 
     thread = threading.Thread(target=work)
     thread.start()
