@@ -285,5 +285,5 @@ def _result(lane: Lane, task: asyncio.Task[Any]) -> Any:
     __tracebackhide__ = True
     if lane.timed_out is not None and task.cancelled():
         message, lane.timed_out = lane.timed_out, None
-        pytest.fail(message)
+        pytest.fail(message, pytrace=False)
     return task.result()
