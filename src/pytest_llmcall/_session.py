@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from concurrent.futures import CancelledError as FutureCancelledError
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -65,10 +64,7 @@ class PortalExecutor:
             future = self._portal.start_task_soon(self._inner.execute, call)
         except RuntimeError as error:
             raise NotAsked("not asked: the run is ending") from error
-        try:
-            return await asyncio.wrap_future(future)
-        except FutureCancelledError as error:
-            raise NotAsked("not asked: the run is ending") from error
+        return await asyncio.wrap_future(future)
 
 
 class Session:

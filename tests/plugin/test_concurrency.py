@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -52,6 +51,18 @@ def test_exitfirst_stops_what_is_in_flight(run: Run, write: Write, model: Script
     result.stdout.fnmatch_lines(["*stopping after 1 failures*"])
 
 
+def test_workers_of_xdist_share_the_limit_and_report_to_their_controller(
+    run: Run, write: Write, model: ScriptedModel, outcomes: Outcomes
+) -> None:
+    write("cases.llm.yaml", cases(4))
+    model.default(Text("ok"))
+    result = run("-n", "2", "--llm-concurrency", "2")
+    result.assert_outcomes(passed=4)
+    result.stdout.fnmatch_lines(["4 calls: *", "evidence: .llmcall/runs/*"])
+    assert model.peak_in_flight <= 2
+    assert len(outcomes()) == 4
+
+
 @pytest.fixture
 def inner(pytester: pytest.Pytester, write: Write, model: ScriptedModel) -> Iterator[subprocess.Popen[str]]:
     """A run of three calls that hang."""
@@ -93,9 +104,13 @@ def test_when_pytest_is_killed_its_children_go_too(inner: subprocess.Popen[str],
     assert not psutil.wait_procs(children, timeout=20)[1]
 
 
-def test_a_second_run_does_not_see_the_first_ones_temp_folders(run: Run, write: Write, model: ScriptedModel) -> None:
-    before = set(Path(os.environ.get("TMPDIR", "/tmp")).glob("*llmcall*"))
+def test_a_run_leaves_nothing_in_the_temp_folder(
+    run: Run, write: Write, model: ScriptedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temp = tmp_path / "temp"
+    temp.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temp))
     write("cases.llm.yaml", cases(2))
     model.default(Text("ok"))
     run().assert_outcomes(passed=2)
-    assert set(Path(os.environ.get("TMPDIR", "/tmp")).glob("*llmcall*")) <= before
+    assert list(temp.iterdir()) == []

@@ -23,7 +23,7 @@ timeout: 30
 cases:
   - {id: right, prompt: capital of France, validate: [{contains: Paris}, {max_words: 3}]}
   - {id: wrong, prompt: capital of Italy, validate: [{contains: Rome}, {max_words: 3}]}
-  - {id: hangs, prompt: a hang, timeout: 2, validate: [not_empty]}
+  - {id: hangs, prompt: a hang, timeout: 6, validate: [not_empty]}
   - {id: refuses, prompt: a refusal, validate: [not_empty]}
   - {id: custom_yes, prompt: say hello, validate: [polite]}
   - {id: custom_no, prompt: say hi, validate: [polite]}
@@ -31,7 +31,7 @@ cases:
   - {id: raises, prompt: say hello, validate: [{raises: {with: 1}}, {contains: hello}]}
   - {id: asks, prompt: say hello, validate: [asynchronous]}
   - {id: expected, prompt: capital of Italy, validate: [{contains: Rome}], marks: [{xfail: {reason: known}}]}
-  - {id: dead, prompt: a hang, timeout: 2, validate: [not_empty], marks: [{xfail: {reason: known}}]}
+  - {id: dead, prompt: a hang, timeout: 6, validate: [not_empty], marks: [{xfail: {reason: known}}]}
   - {id: skipped, prompt: x, validate: [not_empty], marks: [{skip: {reason: later}}]}
   - {id: needs_env, prompt: x, validate: [not_empty], needs: ["env:LLMCALL_NO_SUCH_VARIABLE"]}
   - {id: needs_command, prompt: x, validate: [not_empty], needs: ["command:llmcall-no-such-command"]}
@@ -104,7 +104,7 @@ def test_each_case_ends_in_its_one_right_way(
 def _the_terminal_shows_reasons(result: pytest.RunResult) -> None:
     for lines in (
         ["NO  contains: *Rome*", "NO  max_words: *", "*prompt: capital of Italy", "*reply: Milan, I think, or maybe*"],
-        ["*no reply (timeout): no reply within 2 s*", "*received so far: The beginning of*"],
+        ["*no reply (timeout): no reply within 6 s*", "*received so far: The beginning of*"],
         ["NO  *refus*"],
         ["NO  polite: *no greeting in 'hi'*"],
         ["broken validator 'forgets_to_return'*None*"],
@@ -188,6 +188,15 @@ def test_not_logged_in_stops_the_executor_once(run: Run, monkeypatch: pytest.Mon
     result.assert_outcomes(errors=3, deselected=12)
     assert result.stdout.str().count("what to do:") == 1
     result.stdout.fnmatch_lines(["*[Nn]ot logged in*"])
+
+
+@pytest.mark.usefixtures("model")
+def test_an_evidence_folder_that_cannot_be_written_ends_the_run_before_it_asks(run: Run, write: Write) -> None:
+    write("cases.llm.yaml", CASES)
+    write("conftest.py", CONFTEST)
+    result = run("--llm-evidence", "cases.llm.yaml")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*evidence folder *cases.llm.yaml cannot be written*--llm-evidence*"])
 
 
 @pytest.mark.usefixtures("script")
