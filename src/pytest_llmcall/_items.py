@@ -6,7 +6,8 @@ import inspect
 import os
 import shutil
 import types
-from collections.abc import Iterable, Iterator, Mapping
+import warnings
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -45,36 +46,45 @@ class CaseFile(pytest.Module):
 
     def collect(self) -> Iterator[pytest.Item | pytest.Collector]:
         """Yield an item per case, or report every problem of the file at once."""
-        cases = _casefile.load(self.path, custom=self._is_fixture)
-        if problems := set(self._shadowed(cases)):
+        cases = _casefile.load(self.path, fixtures=_Fixtures(self))
+        functions = [_function(case, self.settings.force_models) for case in cases]
+        problems = {*self._shadowed(cases), *(each for each in map(self._mark, cases, functions) if each)}
+        if problems:
             raise CaseFileError(problems)
-        for case in cases:
-            yield from self._items(case)
+        for case, function in zip(cases, functions, strict=True):
+            yield from self._items(case, function)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:  # noqa: ARG002 - pytest's signature
         """Show the problems of a file without a traceback of ours."""
         if isinstance(excinfo.value, CaseFileError):
-            return str(excinfo.value)
+            count = len(excinfo.value.problems)
+            return _shown(str(excinfo.value), f"{count} problem{'s' * (count > 1)}", excinfo.value.problems[0].source)
         return super().repr_failure(excinfo)
-
-    def _fixture(self, name: str) -> Any:
-        found = self.session._fixturemanager.getfixturedefs(name, self)  # noqa: SLF001 - no public way to look one up
-        return found[-1] if found else None
-
-    def _is_fixture(self, name: str) -> bool:
-        return self._fixture(name) is not None
 
     def _shadowed(self, cases: Iterable[Case]) -> Iterator[Problem]:
         for case in cases:
             for check in case.checks:
                 if isinstance(check, CustomCheck):
                     continue
-                fixture = self._fixture(check.name)
+                fixture = _Fixtures(self).find(check.name)
                 if fixture is not None:
                     yield _casefile.shadowed_name_problem(check.name, _place(fixture.func))
 
-    def _items(self, case: Case) -> Iterator[pytest.Item]:
-        function = _function(case, self.settings.force_models)
+    def _mark(self, case: Case, function: Any) -> Problem | None:
+        """Give a case's function its marks; pytest's word on a name that it does not know becomes a problem."""
+        try:
+            with warnings.catch_warnings(record=True) as unknown:
+                warnings.simplefilter("always")
+                function.pytestmark += [
+                    getattr(pytest.mark, each.name)(*each.args, **each.kwargs) for each in case.marks
+                ]
+            for each in unknown:
+                warnings.warn_explicit(each.message, each.category, str(case.source.path), case.source.line)
+        except (pytest.fail.Exception, Warning) as error:
+            return _casefile.unknown_mark_problem(case.source, str(error))
+        return None
+
+    def _items(self, case: Case, function: Any) -> Iterator[pytest.Item]:
         setattr(self.obj, case.id, function)
         # The way of a test function: it honours parametrized fixtures and pytest_generate_tests.
         for plain in self._genfunctions(case.id, function):
@@ -90,6 +100,30 @@ class CaseFile(pytest.Module):
             )
 
 
+class _Fixtures(Collection[str]):
+    """The names of the fixtures that a case file sees."""
+
+    def __init__(self, file: CaseFile) -> None:
+        self._file = file
+        self._manager = file.session._fixturemanager  # noqa: SLF001 - no public way to look one up
+
+    def find(self, name: str) -> Any:
+        """Return the fixture's definition that holds for the file, or None."""
+        found = self._manager.getfixturedefs(name, self._file)
+        return found[-1] if found else None
+
+    def __contains__(self, name: object) -> bool:
+        return self.find(str(name)) is not None
+
+    def __iter__(self) -> Iterator[str]:
+        # Only for suggestions; the name of the table has changed from pytest to pytest.
+        tables = (value for key, value in vars(self._manager).items() if key.startswith("_arg2") and value)
+        return iter([name for name in next(tables, ()) if name in self])
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+
 class CaseItem(pytest.Function):
     """One case: its fixtures are the validators that it names."""
 
@@ -99,35 +133,47 @@ class CaseItem(pytest.Function):
 
     def runtest(self) -> None:
         """Ask, judge, keep the outcome, and raise what it means."""
-        session = self.config.stash[SESSION]
-        started = now()
-        outcome = self._run(session)
-        kept = record(outcome, nodeid=self.nodeid, started=started, ended=now())
-        session.keep(kept)
-        self.stash[RECORD] = {**kept, "peak": session.peak}
-        self.user_properties.extend(_properties(kept))
+        outcome = self._run(self.config.stash[SESSION])
         if (error := _error(outcome)) is not None:
             self.stash[RAISED] = (error, outcome)
             raise error
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:  # noqa: ARG002 - pytest's signature
         """Show the case instead of a traceback of ours."""
+        if isinstance(excinfo.value, pytest.FixtureLookupError):
+            return f"{self.case.source}: case {self.case.id!r}: {excinfo.value.formatrepr().errorstring}"
         error, outcome = self.stash.get(RAISED, (None, None))
         if outcome is None or excinfo.value is not error:
             return super().repr_failure(excinfo)
-        return _shown(case_text(outcome), summary(outcome), self.case)
+        return _shown(case_text(outcome), summary(outcome), self.case.source)
 
     def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
         """Return the place of the case in its file."""
         return self.path, self.case.source.line - 1, self.name
 
+    def not_asked(self, status: Status, reason: str) -> dict[str, Any]:
+        """Return the record of a case that ended before its call."""
+        outcome = Outcome(status=status, call=self.case.call, reason=reason)
+        return record(outcome, nodeid=self.nodeid, started=now(), ended=now())
+
     def _run(self, session: Session) -> Outcome:
+        started = now()
         call = session.resolved(self._call(session.settings))
+
+        def keep(outcome: Outcome) -> None:
+            if outcome.status is Status.CUT and not session.was_asked(call):
+                outcome = Outcome(status=Status.NOT_ASKED, call=call, reason="not asked: the run stopped")
+            kept = record(outcome, nodeid=self.nodeid, started=started, ended=now())
+            self.stash[RECORD] = session.keep(kept)
+            self.user_properties.extend(_properties(kept))
+
         try:
             validators = self._validators()
         except BrokenValidator as error:  # before anything is paid for
-            return Outcome(status=Status.BROKEN_VALIDATOR, call=call, broken=(error,))
-        return run_case(call, validators, executor=session.executor, wait=concurrency.wait)
+            outcome = Outcome(status=Status.BROKEN_VALIDATOR, call=call, broken=(error,))
+            keep(outcome)
+            return outcome
+        return run_case(call, validators, executor=session.executor, wait=concurrency.wait, keep=keep)
 
     def _call(self, settings: Settings) -> Call:
         model = self.funcargs.get(MODEL_ARGUMENT) or next(iter(settings.force_models), None)
@@ -171,7 +217,7 @@ def _function(case: Case, force_models: tuple[str, ...]) -> Any:
         raise AssertionError("a case runs in CaseItem.runtest")
 
     custom = dict.fromkeys(check.name for check in case.checks if isinstance(check, CustomCheck))
-    marks = [pytest.mark.llm, *(getattr(pytest.mark, mark.name)(*mark.args, **mark.kwargs) for mark in case.marks)]
+    marks = [pytest.mark.llm]
     if len(force_models) > 1:
         custom[MODEL_ARGUMENT] = None
         marks.append(pytest.mark.parametrize(MODEL_ARGUMENT, force_models, ids=force_models))
@@ -192,14 +238,14 @@ def _error(outcome: Outcome) -> Exception | None:
     return outcome.broken[0] if outcome.broken else CheckFailed(outcome.verdicts)
 
 
-def _shown(text: str, reason: str, case: Case) -> Any:
-    """Return a representation that reporters know, with our text, and the case as its place."""
+def _shown(text: str, reason: str, source: Source) -> Any:
+    """Return a representation that reporters know, with our text and place, and one line for the short summary."""
     try:
         raise _Shown(text)  # noqa: TRY301 - pytest asks for an exception that was raised
     except _Shown as error:
         shown: Any = pytest.ExceptionInfo.from_exception(error).getrepr(style="value")
-    shown.reprcrash.path = str(case.source.path)
-    shown.reprcrash.lineno = case.source.line
+    shown.reprcrash.path = str(source.path)
+    shown.reprcrash.lineno = source.line
     shown.reprcrash.message = reason
     return shown
 

@@ -6,7 +6,7 @@ Registered by `plugin.py` only if the user asked for LLM items; starts nothing b
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -18,13 +18,13 @@ from pytest_llmcall._settings import Settings
 from pytest_llmcall.concurrency import LanesPlugin
 from pytest_llmcall.errors import SettingsError
 from pytest_llmcall.executors.models import parse_model
+from pytest_llmcall.outcome import Status
 from pytest_llmcall.reports.terminal import RunSummary, summary_lines
 
 LANES_PER_CALL: Final = 2  # while one lane's call is in flight, another one sets up or tears down
 NOT_OURS: Final = "not an LLM item"
 WORKER_INPUT: Final = "llmcall_run"
 RECORD_OF_REPORT: Final = "llmcall"
-REASON_OF_SKIP: Final = "llmcall_skipped"
 
 
 class Lifecycle:
@@ -37,8 +37,7 @@ class Lifecycle:
         worker_input = getattr(config, "workerinput", None)
         self.identity = RunIdentity(**worker_input[WORKER_INPUT]) if worker_input else RunIdentity.new()
         self.session: Session | None = None
-        self.records: list[dict[str, Any]] = []
-        self.skipped: Counter[str] = Counter()
+        self._received: list[dict[str, Any]] = []
         self.lanes_off = self._why_no_lanes()
         self.lanes = LanesPlugin(
             config,
@@ -70,7 +69,9 @@ class Lifecycle:
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Start what the calls need, now that it is certain that there are any."""
-        if self.config.option.collectonly or not any(map(_asks, session.items)):
+        option = self.config.option
+        only_shown = option.collectonly or getattr(option, "setuponly", False) or getattr(option, "setupplan", False)
+        if only_shown or not any(map(_asks, session.items)):
             return
         started = Session(self.settings, self.identity)
         try:
@@ -92,49 +93,62 @@ class Lifecycle:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Attach the outcome's record, and take the wait for a slot out of the item's duration."""
         report = yield
-        if call.when == "call" and (kept := item.stash.get(RECORD, None)):
-            vars(report)[RECORD_OF_REPORT] = kept  # xdist sends a report's attributes
+        kept = item.stash.get(RECORD, None)
+        if call.when == "call" and kept:
             report.duration = max(0.0, report.duration - kept["queued_s"])
             del item.stash[RECORD]  # a rerun has a record of its own
-        if report.skipped and isinstance(item, CaseItem) and isinstance(report.longrepr, tuple):
-            vars(report)[REASON_OF_SKIP] = report.longrepr[2].removeprefix("Skipped: ")
+        elif call.when == "setup" and not report.passed and isinstance(item, CaseItem):
+            kept = self._not_asked(item, report)
+        if kept and call.when != "teardown":
+            vars(report)[RECORD_OF_REPORT] = kept  # xdist sends a report's attributes
         return report
+
+    def _not_asked(self, item: CaseItem, report: pytest.TestReport) -> dict[str, Any]:
+        if report.skipped and isinstance(report.longrepr, tuple):
+            record = item.not_asked(Status.SKIPPED, report.longrepr[2].removeprefix("Skipped: "))
+        else:
+            record = item.not_asked(Status.NOT_ASKED, "not asked: the set-up failed")
+        return self.session.keep(record) if self.session else record
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Gather the records; a worker's come to its controller with its reports."""
         if kept := vars(report).get(RECORD_OF_REPORT):
-            self.records.append(kept)
-        if reason := vars(report).get(REASON_OF_SKIP):
-            self.skipped[reason] += 1
+            self._received.append(kept)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         """Tell a worker which run it belongs to, and its share of the limit."""
-        node.workerinput[WORKER_INPUT] = {**asdict(self.identity), "share": len(node.nodemanager.specs)}
+        node.workerinput[WORKER_INPUT] = asdict(self.identity.for_worker(len(node.nodemanager.specs)))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Write the closing section."""
-        if not self.records:
+        # What was cut short has a record, but no report.
+        records = self.session.kept if self.session else self._received
+        if not records:
             return
         folder = self.settings.evidence / "runs" / self.identity.name
+        peaks = {each["process"]: 0 for each in records if "process" in each}
+        for each in records:
+            if "process" in each:
+                peaks[each["process"]] = max(peaks[each["process"]], each["peak"])
         summary = RunSummary(
-            peak=max(each["peak"] for each in self.records),
-            evidence=shown_path(folder, self.config.rootpath),
-            remarks=self._remarks(),
+            peak=sum(peaks.values()),
+            evidence=shown_path(folder, self.config.rootpath) if folder.is_dir() else "",
+            remarks=self._remarks(records),
         )
         terminalreporter.write_sep("=", "llmcall")
-        for line in summary_lines(self.records, summary, everything=self.config.option.verbose > 0):
+        for line in summary_lines(records, summary, everything=self.config.option.verbose > 0):
             terminalreporter.write_line(line)
 
-    def _remarks(self) -> Sequence[str]:
+    def _remarks(self, records: Sequence[Mapping[str, Any]]) -> Sequence[str]:
         seen = self.lanes.summary()
-        reasons = Counter(each.reason for each in seen.alone if each.reason != NOT_OURS)
-        lines = [f"{count} ran alone: {reason}" for reason, count in reasons.most_common()]
-        skips = [f"{count} skipped: {reason}" for reason, count in self.skipped.most_common()]
+        skips = Counter(each["reason"] for each in records if each["status"] == Status.SKIPPED)
+        alone = Counter(each.reason for each in seen.alone if each.reason != NOT_OURS)
         return [
-            *skips,
-            *lines,
+            *(f"{count} skipped: {reason}" for reason, count in skips.most_common()),
+            *(f"{count} ran alone: {reason}" for reason, count in alone.most_common()),
             *(f"{each.nodeid} kept the others waiting for {each.seconds:.1f} s" for each in seen.held),
+            *([self.lanes_off] if self._is_controller() else []),
         ]
 
     @pytest.hookimpl(trylast=True)

@@ -17,7 +17,14 @@ T = TypeVar("T")
 Wait = Callable[[Coroutine[Any, Any, T]], T]
 
 
-def run_case(call: Call, validators: Sequence[Validator], *, executor: Executor, wait: Wait[Any]) -> Outcome:
+def run_case(
+    call: Call,
+    validators: Sequence[Validator],
+    *,
+    executor: Executor,
+    wait: Wait[Any],
+    keep: Callable[[Outcome], None],
+) -> Outcome:
     """Ask a call, let every validator judge the reply, and return what became of it.
 
     Args:
@@ -25,16 +32,20 @@ def run_case(call: Call, validators: Sequence[Validator], *, executor: Executor,
         validators: The judges; each one is heard, whatever the others say.
         executor: Who is asked.
         wait: Runs a coroutine to its end; validators run outside of any event loop.
+        keep: Is given the outcome as soon as it is known, also if Ctrl-C or a skip cuts the case short.
     """
+    outcome = Outcome(status=Status.CUT, call=call)
     try:
         reply: Reply = wait(executor.execute(call))
+        outcome = Outcome(status=Status.NOT_JUDGED, call=call, reply=reply)
+        verdicts, broken = judge_all(validators, reply, wait)
+        status = _status(broken, failed=not all(verdict.passed for verdict in verdicts))
+        outcome = Outcome(status=status, call=call, reply=reply, verdicts=verdicts, broken=broken)
     except NoReply as error:
-        return Outcome(status=_status_without_reply(error), call=call, no_reply=error)
-    verdicts, broken = judge_all(validators, reply, wait)
-    failed = not all(verdict.passed for verdict in verdicts)
-    return Outcome(
-        status=_status(broken, failed=failed), call=call, reply=reply, verdicts=tuple(verdicts), broken=tuple(broken)
-    )
+        outcome = Outcome(status=_status_without_reply(error), call=call, no_reply=error)
+    finally:
+        keep(outcome)
+    return outcome
 
 
 def _status_without_reply(error: NoReply) -> Status:

@@ -7,10 +7,11 @@ of their own in a thread of their own: an item that blocks cannot turn another i
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -35,7 +36,8 @@ class RunIdentity:
     """What all processes of one run share.
 
     Attributes:
-        run_id: Marks every process that the run starts.
+        run_id: Marks every process that this pytest process starts. Workers share its beginning, not the rest: one
+            that ends must not end what another one has started.
         name: The name of the run's evidence folder.
         share: Over how many workers the limit is split.
     """
@@ -49,6 +51,10 @@ class RunIdentity:
         """Return the identity of a new run."""
         run_id = uuid4().hex
         return cls(run_id=run_id, name=run_name(datetime.now(UTC), run_id), share=share)
+
+    def for_worker(self, share: int) -> Self:
+        """Return the identity of a worker of this run."""
+        return replace(self, run_id=self.run_id[:8] + uuid4().hex[8:], share=share)
 
 
 class PortalExecutor:
@@ -77,6 +83,8 @@ class Session:
         self._slots: Slots | None = None
         self._executor: Executor | None = None
         self._folder: RunFolder | None = None
+        self._asked: set[int] = set()
+        self.kept: list[dict[str, Any]] = []
         self.answered_by = ""
 
     @property
@@ -141,7 +149,8 @@ class Session:
         self._ending.callback(portal.call, portal.stop, True)
         self._slots = Slots(self.concurrency)
         claude = StopOnConfiguration(self._claude(guardian, local), name="Claude")
-        self._executor = PortalExecutor(portal, Router(claude=Retry(Limit(claude, self._slots))))
+        limited = Limit(claude, self._slots, on_start=lambda call: self._asked.add(id(call)))
+        self._executor = PortalExecutor(portal, Router(claude=Retry(limited)))
 
     def _start_local_model(self) -> LocalModel:
         from pytest_llmcall.local_model import LocalModel  # noqa: PLC0415 - heavy
@@ -188,9 +197,15 @@ class Session:
             f"llmcall: evidence in {shown_path(self.folder.path, rootdir)}",
         ]
 
-    def keep(self, record: Mapping[str, Any]) -> None:
-        """Write an outcome's record to the disk."""
+    def was_asked(self, call: Call) -> bool:
+        """Return whether a call that is still held had its slot."""
+        return id(call) in self._asked
+
+    def keep(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Write an outcome's record to the disk, and return it with what a worker's controller needs besides."""
         self.folder.write(record)
+        self.kept.append({**record, "peak": self.peak, "process": os.getpid()})
+        return self.kept[-1]
 
 
 def shown_path(path: Path, rootdir: Path) -> str:

@@ -71,10 +71,11 @@ class NoReply(LLMCallError):
         evidence: The file that holds everything that was received, if it was kept.
         attempts: How many times the call was made.
 
-    `queued_s` is how many seconds the call waited for a slot before it was made.
+    `duration_s` is how many seconds its attempts took, and `queued_s` how many it waited for slots.
     """
 
     kind = "no reply"
+    duration_s = 0.0
     queued_s = 0.0
 
     def __init__(

@@ -12,13 +12,20 @@ from pytest_llmcall.verdict import Verdict
 
 
 class Status(StrEnum):
-    """The endings of a case. Only FAILED speaks about the model."""
+    """The endings of a case. Only PASSED and FAILED speak about the model.
+
+    NOT_JUDGED is a reply that a check left without a verdict, by `pytest.skip()` for example. CUT is a call that was
+    under way when the run stopped: it may have cost money.
+    """
 
     PASSED = "passed"
     FAILED = "failed"
     NO_REPLY = "no reply"
     BROKEN_VALIDATOR = "broken validator"
     NOT_ASKED = "not asked"
+    NOT_JUDGED = "not judged"
+    CUT = "cut"
+    SKIPPED = "skipped"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +38,7 @@ class Outcome:
         verdicts: One per check that could answer, in the order of the checks.
         broken: The checks that could not.
         no_reply: Why nothing came back, or None.
+        reason: Why the case was skipped or not asked, where no error says it.
     """
 
     status: Status
@@ -39,3 +47,4 @@ class Outcome:
     verdicts: tuple[Verdict, ...] = ()
     broken: tuple[BrokenValidator, ...] = ()
     no_reply: NoReply | None = None
+    reason: str = ""

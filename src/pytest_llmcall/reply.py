@@ -93,16 +93,16 @@ class Reply:
     model: str
     data: Any = MISSING
     ending: Ending = Ending.COMPLETED
-    ending_detail: str = ""
+    ending_detail: str = field(default="", repr=False)
     tool_uses: tuple[ToolUse, ...] = ()
     transcript: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
-    usage: Usage | None = None
-    cost_usd: float | None = None
-    duration_s: float = 0.0
-    queued_s: float = 0.0
-    turns: int = 1
-    attempts: int = 1
-    denied: tuple[str, ...] = ()
+    usage: Usage | None = field(default=None, repr=False)
+    cost_usd: float | None = field(default=None, repr=False)
+    duration_s: float = field(default=0.0, repr=False)
+    queued_s: float = field(default=0.0, repr=False)
+    turns: int = field(default=1, repr=False)
+    attempts: int = field(default=1, repr=False)
+    denied: tuple[str, ...] = field(default=(), repr=False)
     stderr: str = field(default="", repr=False)
-    tape: Path | None = None
+    tape: Path | None = field(default=None, repr=False)
     files: Mapping[str, str | None] = field(default_factory=dict, repr=False)

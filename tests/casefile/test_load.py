@@ -251,12 +251,13 @@ def test_names_that_are_not_built_in_stand_for_fixtures(write: Any) -> None:
 
 
 def test_fixtures_that_are_known_not_to_exist_are_problems_at_once(write: Any) -> None:
-    path = write(case_text(validate=["polite", "not_emtpy"]))
+    path = write(case_text(validate=["polite", "not_emtpy", "polit"]))
     with pytest.raises(CaseFileError) as caught:
-        load(path, custom=lambda name: name == "polite")
-    [problem] = caught.value.problems
-    assert problem.code == "LC029"
-    assert "Did you mean 'not_empty'?" in problem.message
+        load(path, fixtures={"polite"})
+    built_in, custom = caught.value.problems
+    assert {built_in.code, custom.code} == {"LC029"}
+    assert "Did you mean 'not_empty'?" in built_in.message
+    assert "Did you mean 'polite'?" in custom.message
 
 
 def test_a_prompt_of_just_the_limit_is_taken(write: Any) -> None:

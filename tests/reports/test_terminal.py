@@ -21,6 +21,7 @@ from pytest_llmcall import (
     Usage,
     Verdict,
 )
+from pytest_llmcall.errors import Source
 from pytest_llmcall.reports.record import record, summary
 from pytest_llmcall.reports.terminal import RunSummary, case_text, cost_text, summary_lines
 from pytest_llmcall.testing import reply
@@ -122,11 +123,46 @@ def test_the_closing_section_sets_the_calls_time_against_the_wall_time() -> None
         Outcome(status=Status.NOT_ASKED, call=CALL, no_reply=NotAsked("stopped")),
     )
     assert shown == [
-        "   3.0 s       3 tok       $ ?  failed    f::1",
-        "   1.0 s       3 tok   $0.5000  failed    f::0",
-        "       -       - tok       $ ?  not asked f::2",
+        "   3.0 s       3 tok       $ ?  failed           f::1",
+        "   1.0 s       3 tok   $0.5000  failed           f::0",
+        "       -       - tok         -  not asked        f::2",
         "2 calls: 4.0 s of calls in 2.0 s, at most 3 in flight, 1 retry, 6 tokens, $0.5000 and 1 of unknown cost",
         "evidence: .llmcall/x",
+    ]
+
+
+def test_skipped_cases_are_remarks_and_not_lines() -> None:
+    skipped = Outcome(status=Status.SKIPPED, call=CALL, reason="later")
+    assert [line for line in lines(failed(), skipped) if "f::1" in line] == []
+
+
+def test_a_call_that_was_cut_counts_as_a_call_of_unknown_cost() -> None:
+    assert "1 call: 0.0 s of calls in 2.0 s" in lines(Outcome(status=Status.CUT, call=CALL))[1]
+    assert "1 of unknown cost" in lines(Outcome(status=Status.CUT, call=CALL))[1]
+
+
+def test_how_a_reply_ended_is_the_first_reason() -> None:
+    ended = Verdict(validator="completed", passed=False, reason="wanted a completed reply, found 'refusal'")
+    outcome = Outcome(status=Status.FAILED, call=CALL, reply=reply(""), verdicts=(NO, ended))
+    assert summary(outcome).startswith("completed: wanted a completed reply")
+    assert case_text(outcome).startswith("NO  completed:")
+
+
+def test_a_broken_validator_is_summed_up_without_its_path() -> None:
+    broken = BrokenValidator("polite", "returned None", source=Source(Path("/a/very/long/path"), 3))
+    outcome = Outcome(status=Status.BROKEN_VALIDATOR, call=CALL, reply=reply(), broken=(broken,))
+    assert summary(outcome) == "broken validator 'polite': returned None"
+
+
+def test_earlier_turns_and_the_system_prompt_are_shown() -> None:
+    turns = (("user", "Hi"), ("assistant", "Hello"), ("user", "What is 2 + 2?"))
+    call = Call(messages=tuple(Message(role=role, content=text) for role, text in turns), system="Be brief.")  # type: ignore[arg-type]
+    shown = case_text(Outcome(status=Status.NO_REPLY, call=call, no_reply=TimedOut("late")))
+    assert [line.strip() for line in shown.splitlines()[-4:]] == [
+        "system: Be brief.",
+        "user: Hi",
+        "assistant: Hello",
+        "prompt: What is 2 + 2?",
     ]
 
 

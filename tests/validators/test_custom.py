@@ -107,7 +107,6 @@ def test_pytest_fail_is_a_no(check: object) -> None:
         pytest.xfail.Exception("known"),
         pytest.exit.Exception("stop"),
         KeyboardInterrupt(),
-        SystemExit(3),
     ],
 )
 def test_what_means_the_test_or_the_run_passes_through(error: BaseException) -> None:

@@ -120,14 +120,20 @@ def test_a_broken_validator_that_says_so_is_kept_as_it_is(*, waits: bool) -> Non
 
 
 @pytest.mark.parametrize("waits", [False, True])
-@pytest.mark.parametrize(
-    "error", [pytest.skip.Exception("x"), pytest.exit.Exception("x"), KeyboardInterrupt(), SystemExit(1)]
-)
+@pytest.mark.parametrize("error", [pytest.skip.Exception("x"), pytest.exit.Exception("x"), KeyboardInterrupt()])
 def test_what_means_the_test_or_the_run_passes_through_bare(error: BaseException, *, waits: bool) -> None:
     fakes = [says("a", waits=True), crashes("b", error, waits=waits), says("c", waits=True)]
     with pytest.raises(type(error)) as caught:
         judge_all(fakes, REPLY, run)
     assert caught.value is error
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_sys_exit_in_a_check_is_a_crash_of_the_check(*, waits: bool) -> None:
+    fakes = [says("a", waits=True), crashes("b", SystemExit(0), waits=waits), says("c", waits=True)]
+    verdicts, broken = judge_all(fakes, REPLY, run)
+    assert [each.validator for each in verdicts] == ["a", "c"]
+    assert [each.validator for each in broken] == ["b"]
 
 
 def test_cancelling_from_outside_comes_out_as_cancelling() -> None:

@@ -6,28 +6,28 @@ reader for each key), `problems` (the codes). Nothing here knows pytest.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Collection
 from pathlib import Path
 
 from pytest_llmcall._casefile.cases import read_cases
-from pytest_llmcall._casefile.checks import shadowed_name_problem, unknown_check_problem
+from pytest_llmcall._casefile.checks import shadowed_name_problem, unknown_check_problem, unknown_mark_problem
 from pytest_llmcall._casefile.files import read_nodes
 from pytest_llmcall._casefile.problems import Code, Problems
 from pytest_llmcall.case import Case
 
-__all__ = ["Code", "load", "shadowed_name_problem", "unknown_check_problem"]
+__all__ = ["Code", "load", "shadowed_name_problem", "unknown_check_problem", "unknown_mark_problem"]
 
 
-def load(path: Path, *, custom: Callable[[str], bool] | None = None) -> tuple[Case, ...]:
+def load(path: Path, *, fixtures: Collection[str] | None = None) -> tuple[Case, ...]:
     """Return the cases of a file.
 
     Args:
         path: The file; `.json` is read as JSON, everything else as YAML 1.2.
-        custom: Tells whether a fixture of a name exists. Without it every name that is not built in becomes a
+        fixtures: The names of the fixtures that there are. Without them every name that is not built in becomes a
             `CustomCheck`, for `unknown_check_problem` to judge once the fixtures are known.
 
     Raises:
         CaseFileError: Something is wrong; lists every problem of the file.
     """
     problems = Problems(path)
-    return read_cases(read_nodes(path, problems), problems, custom)
+    return read_cases(read_nodes(path, problems), problems, fixtures)

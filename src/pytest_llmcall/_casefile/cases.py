@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ from pytest_llmcall.case import Case
 from pytest_llmcall.errors import Source
 
 Reader = Callable[[Node, Problems], Any]
-Custom = Callable[[str], bool] | None
+Fixtures = Collection[str] | None
 
 ADDED: Final = ("marks", "needs", "validate")
 """Lists to which the file's defaults are added, the defaults first; every other default is replaced."""
@@ -45,7 +45,7 @@ def _id_problem(value: str) -> str:
     if any(unicodedata.category(char) in ("Cc", "Zl", "Zp") for char in value):
         return "must be one line without control characters"
     found = [each for each in _FORBIDDEN_IN_ID if each in value]
-    return f"must not hold {' or '.join(map(repr, found))}, which have a meaning in pytest's node ids" if found else ""
+    return f"must not hold {' or '.join(map(repr, found))}, which mean something in pytest's node ids" if found else ""
 
 
 READERS: Final[Mapping[str, Reader]] = {
@@ -76,7 +76,7 @@ class _Draft:
     places: Mapping[str, Node]
 
 
-def read_cases(root: Node, problems: Problems, custom: Custom) -> tuple[Case, ...]:
+def read_cases(root: Node, problems: Problems, fixtures: Fixtures) -> tuple[Case, ...]:
     """Return the cases of a file.
 
     Raises:
@@ -85,18 +85,18 @@ def read_cases(root: Node, problems: Problems, custom: Custom) -> tuple[Case, ..
     if not isinstance(root, MapNode):
         message = f"the top of a case file must be a mapping with a list `cases:`, not {describe(root)}"
         problems.fail(Code.TOP, root.line, root.column, message)
-    drafts = _drafts(root, problems, custom)
+    drafts = _drafts(root, problems, fixtures)
     _check_ids(drafts, problems)
     servers = [_check(draft, problems) for draft in drafts]
     problems.raise_if_any()
     return tuple(_case(draft, each, problems) for draft, each in zip(drafts, servers, strict=True))
 
 
-def _drafts(root: MapNode, problems: Problems, custom: Custom) -> list[_Draft]:
+def _drafts(root: MapNode, problems: Problems, fixtures: Fixtures) -> list[_Draft]:
     check_keys(root, "a case file", ("cases", *(key for key in KEYS if key != "id")), problems)
-    defaults = {key: value for key, value in _read_values(root, problems, custom, {}).items() if key != "id"}
+    defaults = {key: value for key, value in _read_values(root, problems, fixtures, {}).items() if key != "id"}
     return [
-        _draft(node, root, defaults, problems, custom)
+        _draft(node, root, defaults, problems, fixtures)
         for node in _case_nodes(root, problems)
         if isinstance(node, MapNode)
     ]
@@ -117,9 +117,9 @@ def _case_nodes(root: MapNode, problems: Problems) -> list[Node]:
     return cases.items
 
 
-def _draft(node: MapNode, root: MapNode, defaults: Mapping[str, Any], problems: Problems, custom: Custom) -> _Draft:
+def _draft(node: MapNode, root: MapNode, defaults: Mapping[str, Any], problems: Problems, fixtures: Fixtures) -> _Draft:
     check_keys(node, "a case", KEYS, problems)
-    own = _read_values(node, problems, custom, root.entries)
+    own = _read_values(node, problems, fixtures, root.entries)
     inherited = {key: value for key, value in defaults.items() if key not in node.entries}
     if any(key in node.entries for key in _CONVERSATION):
         inherited = {key: value for key, value in inherited.items() if key not in _CONVERSATION}
@@ -127,13 +127,13 @@ def _draft(node: MapNode, root: MapNode, defaults: Mapping[str, Any], problems: 
     return _Draft(node=node, values=inherited | own | added, places=root.entries | node.entries)
 
 
-def _read_values(node: MapNode, problems: Problems, custom: Custom, defaults: Mapping[str, Node]) -> dict[str, Any]:
+def _read_values(node: MapNode, problems: Problems, fixtures: Fixtures, defaults: Mapping[str, Node]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for key, each in node.entries.items():
         if isinstance(each, Scalar) and each.value is None and key in defaults and key not in ("id", *ADDED):
             continue  # null takes back a default
         if key == "validate":
-            values[key] = read_checks(each, problems, custom)
+            values[key] = read_checks(each, problems, fixtures)
         elif key in READERS:
             values[key] = READERS[key](each, problems)
     return values

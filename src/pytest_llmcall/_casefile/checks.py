@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from pytest_llmcall import validators
@@ -12,15 +12,15 @@ from pytest_llmcall._casefile.reading import read_list
 from pytest_llmcall.case import CustomCheck
 from pytest_llmcall.errors import Problem, Source
 from pytest_llmcall.reply import MISSING
-from pytest_llmcall.validators.base import nearest_of, unknown
+from pytest_llmcall.validators.base import nearest_of
 from pytest_llmcall.verdict import Validator
 
 Check = Validator | CustomCheck
 
 
-def read_checks(node: Node, problems: Problems, custom: Callable[[str], bool] | None) -> tuple[Check, ...]:
+def read_checks(node: Node, problems: Problems, fixtures: Collection[str] | None) -> tuple[Check, ...]:
     """Return the validators of a list."""
-    checks = (_check(item, problems, custom) for item in read_list(node, "validate", problems))
+    checks = (_check(item, problems, fixtures) for item in read_list(node, "validate", problems))
     return tuple(each for each in checks if each is not None)
 
 
@@ -31,13 +31,16 @@ def unknown_check_problem(check: CustomCheck, known_names: Iterable[str] = ()) -
         check: The check as the case file names it.
         known_names: Fixtures that could be meant, besides the built-in validators.
     """
-    near = nearest_of(check.name, (*validators.names(), *known_names))
+    return Problem(check.source, Code.UNKNOWN_VALIDATOR.code, _unknown(check.name, known_names))
+
+
+def _unknown(name: str, fixtures: Iterable[str]) -> str:
+    near = nearest_of(name, (*validators.names(), *fixtures))
     hint = f" Did you mean {near!r}?" if near else ""
-    message = (
-        f"unknown validator {check.name!r}.{hint} Neither built in ({', '.join(validators.names())}) "
+    return (
+        f"unknown validator {name!r}.{hint} Neither built in ({', '.join(validators.names())}) "
         f"nor a fixture of that name in a conftest"
     )
-    return Problem(check.source, Code.UNKNOWN_VALIDATOR.code, message)
 
 
 def shadowed_name_problem(name: str, source: Source) -> Problem:
@@ -46,7 +49,12 @@ def shadowed_name_problem(name: str, source: Source) -> Problem:
     return Problem(source, Code.SHADOWED.code, message)
 
 
-def _check(node: Node, problems: Problems, custom: Callable[[str], bool] | None) -> Check | None:
+def unknown_mark_problem(source: Source, reason: str) -> Problem:
+    """Return the problem of a mark that pytest does not accept, in pytest's own words."""
+    return Problem(source, Code.MARK.code, f"marks: {reason}")
+
+
+def _check(node: Node, problems: Problems, fixtures: Collection[str] | None) -> Check | None:
     params: Node | None = None
     if isinstance(node, Scalar) and isinstance(node.value, str) and node.value.strip():
         name, where = node.value, node
@@ -58,8 +66,8 @@ def _check(node: Node, problems: Problems, custom: Callable[[str], bool] | None)
         return None
     if name in validators.BUILT_IN:
         return _built_in(name, params, where, problems)
-    if not name.isidentifier() or (custom is not None and not custom(name)):
-        problems.add(Code.UNKNOWN_VALIDATOR, where, unknown("validator", name, validators.names()))
+    if not name.isidentifier() or (fixtures is not None and name not in fixtures):
+        problems.add(Code.UNKNOWN_VALIDATOR, where, _unknown(name, fixtures or ()))
         return None
     source = Source(problems.path, where.line, where.column)
     return CustomCheck(name=name, params=_custom_params(params), source=source)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import anyio
@@ -31,22 +32,27 @@ class Slots:
 
 
 class Limit:
-    """Waits for a slot, then asks."""
+    """Waits for a slot, then asks; `on_start` hears of every call that has its slot."""
 
-    def __init__(self, inner: Executor, slots: Slots) -> None:
+    def __init__(self, inner: Executor, slots: Slots, *, on_start: Callable[[Call], None] | None = None) -> None:
         self._inner = inner
         self._slots = slots
+        self._on_start = on_start
 
     async def execute(self, call: Call) -> Reply:
         """Return the reply, with the seconds that the call waited for its slot."""
         asked = time.monotonic()
         holder = object()
         await self._slots.acquire(holder)
-        queued_s = time.monotonic() - asked
+        started = time.monotonic()
+        queued_s = started - asked
         try:
+            if self._on_start:
+                self._on_start(call)
             reply = await self._inner.execute(call)
         except NoReply as error:
             error.queued_s += queued_s
+            error.duration_s += time.monotonic() - started if error.attempts else 0.0
             raise
         finally:
             self._slots.release(holder)

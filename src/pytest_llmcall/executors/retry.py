@@ -25,16 +25,17 @@ class Retry:
 
     async def execute(self, call: Call) -> Reply:
         """Return the first reply, with the number of attempts; else raise the last failure."""
-        queued_s = 0.0
+        queued_s = duration_s = 0.0
         for attempt in range(1, self._attempts + 1):
             try:
                 reply = await self._inner.execute(call)
             except InfrastructureError as error:
                 error.attempts = attempt
                 error.queued_s += queued_s
+                error.duration_s += duration_s
                 if attempt == self._attempts:
                     raise
-                queued_s = error.queued_s
+                queued_s, duration_s = error.queued_s, error.duration_s
                 await anyio.sleep(self._pause_s)
             else:
                 return replace(reply, attempts=attempt, queued_s=reply.queued_s + queued_s)

@@ -22,12 +22,13 @@ class Router:
         try:
             provider = parse_model(call.model or "").provider
         except SettingsError as error:
-            raise ConfigurationError(str(error), scope="call") from error
+            raise ConfigurationError(str(error), scope="call", attempts=0) from error
         executor = self._executors[provider]
         if executor is None:
             raise ConfigurationError(
                 f"no executor for the model {call.model!r}",
                 scope="call",
+                attempts=0,
                 remedy="this version asks Claude models only: write max/<model>",
             )
         return await executor.execute(call)
@@ -42,7 +43,7 @@ class Unavailable:
     async def execute(self, call: Call) -> Reply:  # noqa: ARG002 - the protocol's signature
         """Raise why there is no executor."""
         error = self._error
-        raise ConfigurationError(error.reason, scope=error.scope, detail=error.detail, remedy=error.remedy)
+        raise ConfigurationError(error.reason, scope=error.scope, detail=error.detail, remedy=error.remedy, attempts=0)
 
 
 class AnsweredBy:

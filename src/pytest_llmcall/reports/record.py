@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from pytest_llmcall.outcome import Outcome
+from pytest_llmcall.outcome import Outcome, Status
+from pytest_llmcall.validators.judging import COMPLETED
 
 
 def record(outcome: Outcome, *, nodeid: str, started: float, ended: float) -> dict[str, Any]:
@@ -42,9 +43,15 @@ def summary(outcome: Outcome) -> str:
     """Return in one line why an outcome is what it is; empty if it passed."""
     if outcome.no_reply is not None:
         return outcome.no_reply.reason
+    if outcome.reason:
+        return outcome.reason
     if outcome.broken:
-        return str(outcome.broken[0]).splitlines()[0]
-    rejected = [verdict for verdict in outcome.verdicts if not verdict.passed]
+        first = outcome.broken[0]
+        return f"broken validator {first.validator!r}: {(first.reason.splitlines() or [''])[0]}"
+    # How the reply ended explains what the other validators found.
+    rejected = sorted(
+        (each for each in outcome.verdicts if not each.passed), key=lambda each: each.validator != COMPLETED
+    )
     return "; ".join(f"{each.validator}: {(each.reason.splitlines() or [''])[0]}" for each in rejected)
 
 
@@ -56,12 +63,20 @@ def _asked(outcome: Outcome) -> dict[str, Any]:
         "model": reply.model if reply else outcome.call.model,
         "asked_model": outcome.call.model,
         "ending": reply.ending.value if reply else None,
-        "duration_s": round(reply.duration_s, 3) if reply else None,
+        "duration_s": _duration(outcome),
         "queued_s": round(reply.queued_s if reply else error.queued_s if error else 0.0, 3),
         "tokens": usage.total if usage else None,
         "cost_usd": reply.cost_usd if reply else None,
-        "attempts": reply.attempts if reply else error.attempts if error else 0,
+        "attempts": reply.attempts if reply else error.attempts if error else int(outcome.status is Status.CUT),
         "tools": [use.name for use in reply.tool_uses] if reply else [],
         "tape": str(tape) if tape else None,
         "kind": error.kind if error else None,
     }
+
+
+def _duration(outcome: Outcome) -> float | None:
+    if outcome.reply:
+        return round(outcome.reply.duration_s, 3)
+    if outcome.no_reply and outcome.no_reply.attempts:
+        return round(outcome.no_reply.duration_s, 3)
+    return None

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from pytest_llmcall.call import Call
 from pytest_llmcall.errors import NoReply
-from pytest_llmcall.outcome import Outcome
+from pytest_llmcall.outcome import Outcome, Status
 from pytest_llmcall.reply import Reply
+from pytest_llmcall.validators.judging import COMPLETED
 from pytest_llmcall.verdict import describe
 
 SHOWN_PROMPT: Final = 600  # characters
@@ -51,12 +52,16 @@ def _no_reply_lines(error: NoReply) -> Iterator[str]:
 def _broken_and_verdicts(outcome: Outcome) -> Iterator[str]:
     for broken in outcome.broken:
         yield from _indented(str(broken), first="", rest="  ")
-    for verdict in sorted(outcome.verdicts, key=lambda each: each.passed):
+    for verdict in sorted(outcome.verdicts, key=lambda each: (each.passed, each.validator != COMPLETED)):
         yield from _indented(describe(verdict), first="", rest="      ")
 
 
 def _call_lines(call: Call) -> Iterator[str]:
     yield f"  model:  {call.model}"
+    if call.system:
+        yield from _block("system", call.system, SHOWN_PROMPT, None)
+    for earlier in call.messages[:-1]:
+        yield from _block(earlier.role, earlier.content, SHOWN_PROMPT, None)
     yield from _block("prompt", call.prompt, SHOWN_PROMPT, None)
 
 
@@ -99,7 +104,7 @@ class RunSummary:
 
     Attributes:
         peak: The most calls that were in flight at once.
-        evidence: The run's folder, as it is shown.
+        evidence: The run's folder, as it is shown; empty if nothing was asked.
         remarks: Lines on what was skipped, ran alone or kept others waiting.
     """
 
@@ -116,28 +121,32 @@ def summary_lines(records: Sequence[Record], run: RunSummary, *, everything: boo
         run: What the records do not say.
         everything: Show all cases, however many there are.
     """
-    shown = sorted(records, key=lambda each: -(each["duration_s"] or 0.0))
+    asked_for = [each for each in records if each["status"] != Status.SKIPPED]
+    shown = sorted(asked_for, key=lambda each: -(each["duration_s"] or 0.0))
     if not everything and len(shown) > SHOWN_CASES:
         shown = shown[:SHOWN_CASES]
     yield from map(_case_line, shown)
-    if len(shown) < len(records):
-        yield f"… {len(records) - len(shown)} faster cases are not shown; -v shows all"
-    yield _totals(records, run.peak)
+    if len(shown) < len(asked_for):
+        yield f"… {len(asked_for) - len(shown)} faster cases are not shown; -v shows all"
+    if asked_for:
+        yield _totals(asked_for, run.peak)
     yield from run.remarks
-    yield f"evidence: {run.evidence}"
+    if run.evidence:
+        yield f"evidence: {run.evidence}"
 
 
 def _case_line(each: Record) -> str:
     duration = f"{each['duration_s']:.1f} s" if each["duration_s"] is not None else "-"
     tokens = f"{each['tokens']} tok" if each["tokens"] is not None else "- tok"
-    cost = f"${each['cost_usd']:.4f}" if each["cost_usd"] is not None else "$ ?"
-    return f"{duration:>8} {tokens:>11} {cost:>9}  {each['status']:<9} {each['nodeid']}"
+    cost = "-" if not each["attempts"] else "$ ?" if each["cost_usd"] is None else f"${each['cost_usd']:.4f}"
+    return f"{duration:>8} {tokens:>11} {cost:>9}  {each['status']:<16} {each['nodeid']}"
 
 
 def _totals(records: Sequence[Record], peak: int) -> str:
     durations = [each["duration_s"] or 0.0 for each in records]
     asked = [each for each in records if each["attempts"]]
-    wall = max(each["ended"] for each in records) - min(each["started"] for each in records)
+    times = [each[key] for each in asked for key in ("started", "ended")]
+    wall = max(times) - min(times) if times else 0.0
     known = [each["cost_usd"] for each in asked if each["cost_usd"] is not None]
     retries = sum(each["attempts"] - 1 for each in asked)
     parts = [

@@ -21,7 +21,8 @@ def passes_through(error: BaseException) -> bool:
     """Tell whether an exception means the test or the run, not the check: a skip, an xfail, an exit, Ctrl-C."""
     if _is_pytest(error, "skip", "xfail", "exit") or isinstance(error, unittest.SkipTest):
         return True
-    return not isinstance(error, Exception) and not is_failure(error)
+    # sys.exit() in a check ends the check; only Ctrl-C and pytest.exit() end the run.
+    return not isinstance(error, Exception | SystemExit) and not is_failure(error)
 
 
 def _is_pytest(error: BaseException, *functions: str) -> bool:
