@@ -114,3 +114,19 @@ def test_globs_match_names_and_with_a_slash_paths() -> None:
     assert not matches(Path("/a/b/x.yaml"), ("*.llm.yaml",))
     assert matches(Path("/a/cases/x.yaml"), ("*/cases/*.yaml",))
     assert not matches(Path("/a/other/x.yaml"), ("*/cases/*.yaml",))
+
+
+def test_a_path_that_pytest_takes_for_a_place_of_tests_is_noticed(tmp_path: Path) -> None:
+    here, away = tmp_path / "here", tmp_path / "away"
+    here.mkdir()
+    away.touch()
+
+    def misread(*arguments: str) -> Settings:
+        return read_settings({}.get, {}.get, rootdir=tmp_path, invocation_dir=here, arguments=arguments)
+
+    found = misread("--llm", "--llm-claude", str(away))
+    assert found.misread == ("--llm-claude",)
+    assert found.evidence == here / ".llmcall"
+    for harmless in ((f"--llm-claude={away}",), ("--llm-claude", "/no/such"), ("--llm-evidence", "inside")):
+        assert misread(*harmless).misread == ()
+        assert misread(*harmless).evidence == tmp_path / ".llmcall"

@@ -7,7 +7,7 @@ import os
 import shutil
 import types
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +20,7 @@ from pytest_llmcall._session import Session, now
 from pytest_llmcall._settings import Settings
 from pytest_llmcall.call import Call
 from pytest_llmcall.case import Case, CustomCheck
-from pytest_llmcall.errors import BrokenValidator, CaseFileError, Problem, Source
+from pytest_llmcall.errors import BrokenValidator, CaseFileError, EvidenceLost, Problem, Source
 from pytest_llmcall.executors.models import parse_model
 from pytest_llmcall.outcome import Outcome, Status
 from pytest_llmcall.reports.record import record, summary
@@ -44,15 +44,16 @@ class CaseFile(pytest.Module):
     def _getobj(self) -> types.ModuleType:
         return types.ModuleType(self.path.name)
 
-    def collect(self) -> Iterator[pytest.Item | pytest.Collector]:
-        """Yield an item per case, or report every problem of the file at once."""
+    def collect(self) -> Sequence[CaseItem]:
+        """Return an item per case, or report every problem of the file at once."""
         cases = _casefile.load(self.path, fixtures=_Fixtures(self))
         functions = [_function(case, self.settings.force_models) for case in cases]
         problems = {*self._shadowed(cases), *(each for each in map(self._mark, cases, functions) if each)}
+        items = [item for pair in zip(cases, functions, strict=True) for item in self._items(*pair)]
+        problems.update(problem for item in items for problem in item.missing_fixtures())
         if problems:
             raise CaseFileError(problems)
-        for case, function in zip(cases, functions, strict=True):
-            yield from self._items(case, function)
+        return items
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:  # noqa: ARG002 - pytest's signature
         """Show the problems of a file without a traceback of ours."""
@@ -84,7 +85,7 @@ class CaseFile(pytest.Module):
             return _casefile.unknown_mark_problem(case.source, str(error))
         return None
 
-    def _items(self, case: Case, function: Any) -> Iterator[pytest.Item]:
+    def _items(self, case: Case, function: Any) -> Iterator[CaseItem]:
         setattr(self.obj, case.id, function)
         # The way of a test function: it honours parametrized fixtures and pytest_generate_tests.
         for plain in self._genfunctions(case.id, function):
@@ -127,29 +128,40 @@ class _Fixtures(Collection[str]):
 class CaseItem(pytest.Function):
     """One case: its fixtures are the validators that it names."""
 
+    is_llm_case = True  # `plugin.py` looks for this, so as not to import this module
+
     def __init__(self, *, case: Case, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.case = case
 
     def runtest(self) -> None:
         """Ask, judge, keep the outcome, and raise what it means."""
-        outcome = self._run(self.config.stash[SESSION])
-        if (error := _error(outcome)) is not None:
+        session = self.config.stash[SESSION]
+        outcome = self._run(session)
+        if (error := session.lost or _error(outcome)) is not None:
             self.stash[RAISED] = (error, outcome)
             raise error
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:  # noqa: ARG002 - pytest's signature
         """Show the case instead of a traceback of ours."""
-        if isinstance(excinfo.value, pytest.FixtureLookupError):
-            return f"{self.case.source}: case {self.case.id!r}: {excinfo.value.formatrepr().errorstring}"
         error, outcome = self.stash.get(RAISED, (None, None))
         if outcome is None or excinfo.value is not error:
             return super().repr_failure(excinfo)
+        if isinstance(error, EvidenceLost):
+            return _shown(f"{error}\n{case_text(outcome)}", str(error), self.case.source)
         return _shown(case_text(outcome), summary(outcome), self.case.source)
 
     def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
         """Return the place of the case in its file."""
         return self.path, self.case.source.line - 1, self.name
+
+    def missing_fixtures(self) -> Iterator[Problem]:
+        """Yield a problem for each fixture that the case needs and that does not exist."""
+        info = self._fixtureinfo
+        known = {"request", *info.name2fixturedefs, *getattr(getattr(self, "callspec", None), "params", ())}
+        for name in info.names_closure:
+            if name not in known:
+                yield _casefile.missing_fixture_problem(self.case.id, name, self.case.source)
 
     def not_asked(self, status: Status, reason: str) -> dict[str, Any]:
         """Return the record of a case that ended before its call."""

@@ -85,7 +85,12 @@ class Lifecycle:
         if self.session is None:
             return []
         off = [f"llmcall: {self.lanes_off}"] if self.lanes_off else []
-        return [*self.session.header(self.config.rootpath), *off]
+        misread = [
+            f"llmcall: pytest took the path of {name} for a place of tests: its rootdir is {self.config.rootpath}, "
+            f"and an ini file may have been missed; write {name}=…"
+            for name in self.settings.misread
+        ]
+        return [*self.session.header(self.config.rootpath), *off, *misread]
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(

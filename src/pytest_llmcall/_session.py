@@ -19,7 +19,7 @@ from uuid import uuid4
 
 from pytest_llmcall._settings import Settings
 from pytest_llmcall.call import Call
-from pytest_llmcall.errors import ConfigurationError, NotAsked
+from pytest_llmcall.errors import ConfigurationError, EvidenceLost, NotAsked
 from pytest_llmcall.executors import Executor
 from pytest_llmcall.reply import Reply
 from pytest_llmcall.reports.evidence import RunFolder, open_run, run_name
@@ -85,6 +85,7 @@ class Session:
         self._folder: RunFolder | None = None
         self._asked: set[int] = set()
         self.kept: list[dict[str, Any]] = []
+        self.lost: EvidenceLost | None = None
         self.answered_by = ""
 
     @property
@@ -142,6 +143,7 @@ class Session:
         from pytest_llmcall.executors.stop import StopOnConfiguration  # noqa: PLC0415 - heavy
 
         self._folder = open_run(self.settings.evidence, self.identity.name)
+        self._ending.callback(self._folder.close)
         guardian = self._ending.enter_context(Guardian.start(self.identity.run_id))
         local = self._start_local_model() if self.settings.local else None
         portal = self._ending.enter_context(start_blocking_portal("asyncio", name="llmcall executors"))
@@ -202,9 +204,15 @@ class Session:
         return id(call) in self._asked
 
     def keep(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """Write an outcome's record to the disk, and return it with what a worker's controller needs besides."""
-        self.folder.write(record)
+        """Write an outcome's record to the disk, and return it with what a worker's controller needs besides.
+
+        What cannot be written is kept for the closing section all the same; `lost` then says so.
+        """
         self.kept.append({**record, "peak": self.peak, "process": os.getpid()})
+        try:
+            self.folder.write(record)
+        except OSError as error:
+            self.lost = EvidenceLost(self.folder.outcomes, error.strerror or str(error))
         return self.kept[-1]
 
 

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from itertools import pairwise
+from os import PathLike
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +23,8 @@ DEFAULT_MODEL: Final = "max/default"
 DEFAULT_EVIDENCE: Final = ".llmcall"
 DEFAULT_FILES: Final = ("*.llm.yaml", "*.llm.yml", "*.llm.json")
 HOW_TO_RUN: Final = "LLM items cost time and money; run them with -m llm or --llm (or set llm_run = always)"
+
+PATH_OPTIONS: Final = ("--llm-claude", "--llm-local-model", "--llm-evidence")
 
 Lookup = Callable[[str], Any]
 
@@ -40,6 +44,7 @@ class Settings:
         local_model: A GGUF file instead of the embedded model's own.
         evidence: The folder of all runs' evidence.
         files: Globs of case files, matched against a file's name, or its path where they hold a slash.
+        misread: Options whose paths pytest took for places of tests, so that its rootdir is not the user's.
     """
 
     run: bool
@@ -52,9 +57,12 @@ class Settings:
     local_model: Path | None = None
     evidence: Path = Path(DEFAULT_EVIDENCE)
     files: tuple[str, ...] = DEFAULT_FILES
+    misread: tuple[str, ...] = ()
 
 
-def read_settings(option: Lookup, ini: Lookup, *, rootdir: Path, invocation_dir: Path) -> Settings:
+def read_settings(
+    option: Lookup, ini: Lookup, *, rootdir: Path, invocation_dir: Path, arguments: Sequence[str | PathLike[str]] = ()
+) -> Settings:
     """Return the settings of a run.
 
     Args:
@@ -62,11 +70,13 @@ def read_settings(option: Lookup, ini: Lookup, *, rootdir: Path, invocation_dir:
         ini: Looks up an ini key; an empty value means that it was not set.
         rootdir: What the ini key of the evidence folder is relative to.
         invocation_dir: What paths on the command line are relative to.
+        arguments: The command line, if pytest found no ini file.
 
     Raises:
         SettingsError: At least one value cannot be used; the text names them all.
     """
     problems: list[str] = []
+    misread = _misread([str(each) for each in arguments], invocation_dir)
     local_model = _local_model(option("llm_local_model"), invocation_dir, problems)
     settings = Settings(
         run=_run(option, ini, problems),
@@ -77,7 +87,10 @@ def read_settings(option: Lookup, ini: Lookup, *, rootdir: Path, invocation_dir:
         claude=option("llm_claude") or ini("llm_claude") or None,
         local=bool(option("llm_local")) or local_model is not None,
         local_model=local_model,
-        evidence=_evidence(option("llm_evidence"), ini("llm_evidence"), rootdir, invocation_dir),
+        evidence=_evidence(
+            option("llm_evidence"), ini("llm_evidence"), invocation_dir if misread else rootdir, invocation_dir
+        ),
+        misread=misread,
         files=tuple(ini("llm_files") or DEFAULT_FILES),
     )
     if problems:
@@ -94,6 +107,16 @@ def names_llm(markexpr: str) -> bool:
 def matches(path: Path, globs: Iterable[str]) -> bool:
     """Return whether a path is that of a case file."""
     return any(fnmatch(path.as_posix() if "/" in glob else path.name, glob) for glob in globs)
+
+
+def _misread(arguments: Sequence[str], invocation_dir: Path) -> tuple[str, ...]:
+    """Return the options that moved pytest's rootdir.
+
+    pytest looks for its ini file beside every path that stands by itself on the command line; what belongs to an
+    option of a plugin it learns only later.
+    """
+    paths = {name: invocation_dir / value for name, value in pairwise(arguments) if name in PATH_OPTIONS}
+    return tuple(name for name, path in paths.items() if path.exists() and not path.is_relative_to(invocation_dir))
 
 
 def _run(option: Lookup, ini: Lookup, problems: list[str]) -> bool:

@@ -151,3 +151,13 @@ class BrokenValidator(LLMCallError):
         self.source = source
         where = f" ({source})" if source else ""
         super().__init__(f"broken validator {validator!r}{where}: {reason}")
+
+
+class EvidenceLost(LLMCallError):
+    """An outcome is known, but not on disk; it must not look like one that is."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        self.path = path
+        super().__init__(
+            f"the outcome cannot be written to {path}: {why}; make room, or name another folder with --llm-evidence=DIR"
+        )

@@ -12,9 +12,11 @@ from typing import Any, Literal
 import pytest
 
 from pytest_llmcall import _settings
-from pytest_llmcall.errors import BrokenValidator, NoReply, SettingsError
+from pytest_llmcall.errors import BrokenValidator, EvidenceLost, NoReply, SettingsError
+from pytest_llmcall.verdict import CheckFailed
 
 SETTINGS = pytest.StashKey[_settings.Settings]()
+SKIPPED = pytest.StashKey[int]()
 
 MARKER = "llm: asks a language model; runs only with -m llm, --llm or llm_run = always"
 OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -30,10 +32,25 @@ OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
             "help": "replaces the models that cases name; given several times, runs once each",
         },
     ),
-    ("--llm-claude", {"metavar": "PATH", "help": "the claude CLI (default: on PATH, then the known places)"}),
+    (
+        "--llm-claude",
+        {
+            "metavar": "PATH",
+            "help": "the claude CLI (default: on PATH, then the known places); write --llm-claude=PATH",
+        },
+    ),
     ("--llm-local", {"action": "store_true", "help": "answer every call with the embedded model"}),
-    ("--llm-local-model", {"metavar": "FILE", "help": "answer every call with this GGUF file; implies --llm-local"}),
-    ("--llm-evidence", {"metavar": "DIR", "help": "where the evidence goes (default .llmcall in rootdir)"}),
+    (
+        "--llm-local-model",
+        {
+            "metavar": "FILE",
+            "help": "answer every call with this GGUF file; implies --llm-local; write --llm-local-model=FILE",
+        },
+    ),
+    (
+        "--llm-evidence",
+        {"metavar": "DIR", "help": "where the evidence goes (default .llmcall in rootdir); write --llm-evidence=DIR"},
+    ),
 )
 INI: tuple[tuple[str, str, Literal["string", "args"]], ...] = (
     ("llm_run", "when LLM items run: selected (default) or always", "string"),
@@ -61,11 +78,16 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", MARKER)
     try:
         settings = _settings.read_settings(
-            config.getoption, config.getini, rootdir=config.rootpath, invocation_dir=config.invocation_params.dir
+            config.getoption,
+            config.getini,
+            rootdir=config.rootpath,
+            invocation_dir=config.invocation_params.dir,
+            arguments=config.invocation_params.args if config.inipath is None else (),
         )
     except SettingsError as error:
         raise pytest.UsageError(str(error)) from error
     config.stash[SETTINGS] = settings
+    config.stash[SKIPPED] = 0
     if settings.run:
         from pytest_llmcall._lifecycle import Lifecycle  # noqa: PLC0415 - heavy
 
@@ -84,11 +106,11 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(
-    call: pytest.CallInfo[None],
+    item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Report no reply and a broken validator as ERROR, whoever raised them and whatever an xfail mark says."""
+    """Report what is no answer of a validator as ERROR, whoever raised it and whatever an xfail mark says."""
     report = yield
-    if call.excinfo is not None and isinstance(call.excinfo.value, NoReply | BrokenValidator):
+    if call.excinfo is not None and _is_error(item, call.when, call.excinfo.value):
         if report.when == "call":
             report.when = "setup"
         report.outcome = "failed"
@@ -97,6 +119,20 @@ def pytest_runtest_makereport(
     return report
 
 
+def _is_error(item: pytest.Item, when: str, raised: BaseException) -> bool:
+    if isinstance(raised, NoReply | BrokenValidator | EvidenceLost):
+        return True
+    judged = (CheckFailed, pytest.skip.Exception, pytest.xfail.Exception)
+    return when == "call" and getattr(item, "is_llm_case", False) and not isinstance(raised, judged)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say how the LLM items that were skipped are run."""
+    if skipped := config.stash[SKIPPED]:
+        terminalreporter.write_line(f"{skipped} LLM item{'s' * (skipped > 1)} skipped: {_settings.HOW_TO_RUN}")
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip LLM items, unless the user asked for them."""
     if not config.stash[SETTINGS].run:
@@ -104,3 +140,4 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker("llm"):
                 item.add_marker(skip)
+                config.stash[SKIPPED] += 1

@@ -38,6 +38,7 @@ def test_without_being_asked_for_cases_are_skipped_with_the_way_to_run_them(
     result = run("-rs", *arguments, llm=False)
     result.assert_outcomes(skipped=1 if arguments else 2, deselected=1 if "-k" in arguments or "-m" in arguments else 0)
     result.stdout.fnmatch_lines(["SKIPPED * LLM items cost time and money; run them with -m llm or --llm*"])
+    result.stdout.fnmatch_lines(["? LLM item* skipped: * run them with -m llm or --llm*"])
     assert not (pytester.path / ".llmcall").exists()
 
 
@@ -86,7 +87,8 @@ def test_a_check_that_is_no_fixture_is_a_problem_with_the_nearest_name(run: Run,
     write("custom.llm.yaml", "cases:\n  - id: a\n    prompt: x\n    validate: [polit]\n")
     result = run("custom.llm.yaml")
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*custom.llm.yaml:4: LC* 'polit'*"])
+    result.stdout.fnmatch_lines(["*custom.llm.yaml:4: LC029 * 'polit'. Did you mean 'polite'?*"])
+    result.stdout.fnmatch_lines(["ERROR custom.llm.yaml - 1 problem"])
 
 
 def test_a_fixture_that_shadows_a_built_in_validator_is_a_problem_with_its_place(run: Run, write: Write) -> None:
@@ -97,6 +99,23 @@ def test_a_fixture_that_shadows_a_built_in_validator_is_a_problem_with_its_place
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*conftest.py:3: LC* 'contains'*built-in*"])
     assert result.stdout.str().count("'contains'") == 1
+
+
+def test_an_unknown_mark_is_warned_of_at_its_case(run: Run, write: Write) -> None:
+    write("marked.llm.yaml", "cases:\n  - {id: a, prompt: x, marks: [smokey], validate: [not_empty]}\n")
+    result = run("--collect-only", "-q", "marked.llm.yaml", "-W", "default")
+    result.stdout.fnmatch_lines(["*marked.llm.yaml:2: PytestUnknownMarkWarning: Unknown pytest.mark.smokey*"])
+    for strict in (("--strict-markers",), ("-W", "error::pytest.PytestUnknownMarkWarning")):
+        refused = run("--collect-only", "-q", "marked.llm.yaml", *strict)
+        refused.stdout.fnmatch_lines(["*marked.llm.yaml:2: LC024 marks: *smokey*"])
+
+
+def test_a_fixture_that_is_missing_is_a_problem_of_its_case(run: Run, write: Write) -> None:
+    write("conftest.py", "import pytest\n\n@pytest.fixture\ndef polite(no_such_fixture):\n    pass\n")
+    write("custom.llm.yaml", "cases:\n  - {id: a, prompt: x, validate: [polite]}\n")
+    result = run("custom.llm.yaml")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*custom.llm.yaml:2: LC029 case 'a' needs the fixture 'no_such_fixture'*"])
 
 
 def test_other_globs_collect_other_files(run: Run, write: Write) -> None:

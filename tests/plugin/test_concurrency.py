@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from pytest_llmcall.testing import Gate, Hang, ScriptedModel, Text
+from pytest_llmcall.testing import Delay, Gate, Hang, Request, ScriptedModel, Text
 
 pytestmark = pytest.mark.real_cli
 
@@ -42,25 +42,43 @@ def test_the_limit_is_never_exceeded(run: Run, write: Write, model: ScriptedMode
     assert model.peak_in_flight <= 2
 
 
-def test_exitfirst_stops_what_is_in_flight(run: Run, write: Write, model: ScriptedModel) -> None:
+def test_exitfirst_stops_what_is_in_flight_and_says_so(
+    run: Run, write: Write, model: ScriptedModel, outcomes: Outcomes
+) -> None:
     write("cases.llm.yaml", cases(3) + "  - {id: bad, prompt: bad, validate: [{contains: ok}]}\n")
-    model.on("bad", Text("no"))
-    model.default(Hang())
+    gate, hanging = Gate(Text("no")), set[str]()
+
+    def hangs(request: Request) -> bool:
+        if "number" not in request.user_text:
+            return False
+        hanging.add(request.user_text)
+        if len(hanging) == 3:
+            gate.release()
+        return True
+
+    model.on("bad", gate)
+    model.on(hangs, Hang())
     result = run("-x", "--llm-concurrency", "4")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*stopping after 1 failures*"])
+    statuses = {name: line["status"] for name, line in outcomes().items()}
+    assert statuses == {"bad": "failed", "c0": "cut", "c1": "cut", "c2": "cut"}
+    result.stdout.fnmatch_lines(["4 calls: *3 of unknown cost"])
 
 
 def test_workers_of_xdist_share_the_limit_and_report_to_their_controller(
     run: Run, write: Write, model: ScriptedModel, outcomes: Outcomes
 ) -> None:
-    write("cases.llm.yaml", cases(4))
+    # The worker that ends first must not end what the other one has started.
+    write("cases.llm.yaml", cases(2))
+    model.on("number 0", Delay(5.0, Text("ok")))
     model.default(Text("ok"))
     result = run("-n", "2", "--llm-concurrency", "2")
-    result.assert_outcomes(passed=4)
-    result.stdout.fnmatch_lines(["4 calls: *", "evidence: .llmcall/runs/*"])
-    assert model.peak_in_flight <= 2
-    assert len(outcomes()) == 4
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(
+        ["2 calls: *, at most 2 in flight, 0 retries*", "pytest-xdist: *", "evidence: .llmcall/*"]
+    )
+    assert len(outcomes()) == 2
 
 
 @pytest.fixture

@@ -155,6 +155,52 @@ def _the_disk_agrees(kept: dict[str, dict[str, Any]]) -> None:
         assert all(map(json.loads, tape))
 
 
+AWKWARD = """\
+import glob, os
+import pytest
+
+@pytest.fixture
+def skips():
+    def check(reply, *, params):
+        pytest.skip("after the reply")
+    return check
+
+@pytest.fixture
+def takes_the_disk_away():
+    def check(reply, *, params):
+        [folder] = glob.glob(".llmcall/runs/*")
+        os.rename(f"{folder}/outcomes.jsonl", f"{folder}/before.jsonl")
+        os.mkdir(f"{folder}/outcomes.jsonl")
+        return False
+    return check
+"""
+
+
+def test_a_reply_that_was_paid_for_is_recorded_even_if_a_check_skips(
+    run: Run, write: Write, outcomes: Outcomes, model: ScriptedModel
+) -> None:
+    model.default(Text("ok"))
+    write("conftest.py", AWKWARD)
+    write("cases.llm.yaml", "cases:\n  - {id: a, prompt: x, validate: [skips]}\n")
+    result = run()
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["* tok * not judged * cases.llm.yaml::a", "1 call: *"])
+    assert outcomes()["a"]["status"] == "not judged"
+
+
+def test_an_outcome_that_cannot_be_written_is_an_error_that_no_xfail_covers(
+    run: Run, write: Write, model: ScriptedModel
+) -> None:
+    model.default(Text("ok"))
+    write("conftest.py", AWKWARD)
+    first = "  - {id: a, prompt: x, validate: [not_empty]}\n"
+    second = "  - {id: b, prompt: x, validate: [takes_the_disk_away], marks: [{xfail: {reason: known}}]}\n"
+    write("cases.llm.yaml", f"cases:\n{first}{second}")
+    result = run("--llm-concurrency", "1")
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["ERROR cases.llm.yaml::b - *the outcome cannot be written to*"])
+
+
 @pytest.mark.usefixtures("script")
 def test_last_failed_runs_what_failed_and_what_errored(pytester: pytest.Pytester) -> None:
     chosen = ("--llm", "-k", "right or wrong or forgot")

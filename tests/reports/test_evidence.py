@@ -55,3 +55,18 @@ def test_a_folder_that_cannot_be_written_is_an_error_that_names_the_option(tmp_p
     (tmp_path / "file").touch()
     with pytest.raises(SettingsError, match=r"cannot be written: .*--llm-evidence"):
         open_run(tmp_path / "file", NAME)
+
+
+def test_a_run_that_is_still_going_on_is_not_pruned(tmp_path: Path) -> None:
+    going_on = open_run(tmp_path, "20200101-000000-0123abcd")
+    for day in range(1, 4):
+        open_run(tmp_path, f"2025010{day}-000000-0123abcd").close()
+    prune(tmp_path, keep=1)
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == [
+        "20200101-000000-0123abcd",
+        "20250103-000000-0123abcd",
+    ]
+    going_on.write({"still": "here"})
+    going_on.close()
+    prune(tmp_path, keep=1)
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["20250103-000000-0123abcd"]

@@ -10,12 +10,24 @@ from collections.abc import Collection
 from pathlib import Path
 
 from pytest_llmcall._casefile.cases import read_cases
-from pytest_llmcall._casefile.checks import shadowed_name_problem, unknown_check_problem, unknown_mark_problem
+from pytest_llmcall._casefile.checks import (
+    missing_fixture_problem,
+    shadowed_name_problem,
+    unknown_check_problem,
+    unknown_mark_problem,
+)
 from pytest_llmcall._casefile.files import read_nodes
 from pytest_llmcall._casefile.problems import Code, Problems
 from pytest_llmcall.case import Case
 
-__all__ = ["Code", "load", "shadowed_name_problem", "unknown_check_problem", "unknown_mark_problem"]
+__all__ = [
+    "Code",
+    "load",
+    "missing_fixture_problem",
+    "shadowed_name_problem",
+    "unknown_check_problem",
+    "unknown_mark_problem",
+]
 
 
 def load(path: Path, *, fixtures: Collection[str] | None = None) -> tuple[Case, ...]:

@@ -49,6 +49,12 @@ def shadowed_name_problem(name: str, source: Source) -> Problem:
     return Problem(source, Code.SHADOWED.code, message)
 
 
+def missing_fixture_problem(case_id: str, name: str, source: Source) -> Problem:
+    """Return the problem of a fixture that a case needs, through its validators or marks, and that does not exist."""
+    message = f"case {case_id!r} needs the fixture {name!r}, through a validator or a mark; there is none of that name"
+    return Problem(source, Code.UNKNOWN_VALIDATOR.code, message)
+
+
 def unknown_mark_problem(source: Source, reason: str) -> Problem:
     """Return the problem of a mark that pytest does not accept, in pytest's own words."""
     return Problem(source, Code.MARK.code, f"marks: {reason}")
