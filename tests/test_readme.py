@@ -79,10 +79,10 @@ def test_the_first_example_prints_what_is_shown(tmp_path: Path, environment: dic
 def test_every_other_file_of_the_page_runs(tmp_path: Path, environment: dict[str, str]) -> None:
     names = [name for name, text in blocks("file") if (tmp_path / name).write_text(text, encoding="utf-8")]
     assert names == ["capitals.llm.yaml", "person.llm.yaml", "conftest.py", "polite.llm.yaml"]
-    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = smoke\n", encoding="utf-8")
     with ScriptedModel() as model:
         model.on("salt", Text("Could you pass the salt, please?"))
-        model.on("John Doe", Text('{"name": "John Doe", "age": 30, "city": "New York"}'))
+        person = {"name": "John Doe", "age": 30, "city": "New York"}
+        model.on("John Doe", UseTool("StructuredOutput", person), Text("done"))
         printed = pytest_output(
             tmp_path, {**environment, **model.environment}, "--llm", "person.llm.yaml", "polite.llm.yaml", "-rA"
         )
