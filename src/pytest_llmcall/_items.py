@@ -18,7 +18,6 @@ from pytest_llmcall import _casefile, concurrency
 from pytest_llmcall._run import run_case
 from pytest_llmcall._session import Session, now
 from pytest_llmcall._settings import Settings
-from pytest_llmcall.call import Call
 from pytest_llmcall.case import Case, CustomCheck
 from pytest_llmcall.errors import BrokenValidator, CaseFileError, EvidenceLost, Problem, Source
 from pytest_llmcall.executors.models import parse_model
@@ -155,6 +154,11 @@ class CaseItem(pytest.Function):
         """Return the place of the case in its file."""
         return self.path, self.case.source.line - 1, self.name
 
+    def model(self, settings: Settings) -> str:
+        """Return the name of the model that the item asks."""
+        forced = self.callspec.params.get(MODEL_ARGUMENT) if hasattr(self, "callspec") else None
+        return str(forced or next(iter(settings.force_models), None) or self.case.call.model or settings.model)
+
     def missing_fixtures(self) -> Iterator[Problem]:
         """Yield a problem for each fixture that the case needs and that does not exist."""
         info = self._fixtureinfo
@@ -170,7 +174,9 @@ class CaseItem(pytest.Function):
 
     def _run(self, session: Session) -> Outcome:
         started = now()
-        call = session.resolved(self._call(session.settings))
+        settings = session.settings
+        asked = replace(self.case.call, model=self.model(settings))
+        call = asked.resolved(model=settings.model, timeout=settings.timeout)
 
         def keep(outcome: Outcome) -> None:
             if outcome.status is Status.CUT and not session.was_asked(call):
@@ -187,10 +193,6 @@ class CaseItem(pytest.Function):
             return outcome
         return run_case(call, validators, executor=session.executor, wait=concurrency.wait, keep=keep)
 
-    def _call(self, settings: Settings) -> Call:
-        model = self.funcargs.get(MODEL_ARGUMENT) or next(iter(settings.force_models), None)
-        return replace(self.case.call, model=str(model)) if model else self.case.call
-
     def _validators(self) -> list[Validator]:
         return [
             bind_custom(check, self.funcargs[check.name]) if isinstance(check, CustomCheck) else check
@@ -198,13 +200,13 @@ class CaseItem(pytest.Function):
         ]
 
 
-def unmet_need(case: Case, settings: Settings) -> str | None:
+def unmet_need(item: CaseItem, settings: Settings) -> str | None:
     """Return why a case cannot run here in one line, or None."""
-    for need in case.needs:
+    for need in item.case.needs:
         if reason := _unmet(need, local=settings.local):
             return f"needs {need}: {reason}"
-    model = case.call.model if not settings.force_models else None
-    if model and parse_model(model).provider == "litellm":
+    model = item.model(settings)
+    if parse_model(model).provider == "litellm":
         return f"the model {model!r} needs LiteLLM, which this version does not ask yet"
     return None
 
@@ -267,8 +269,8 @@ class _Shown(Exception):
 
 
 def _properties(kept: Mapping[str, Any]) -> list[tuple[str, object]]:
-    names = {"model": "model", "duration_s": "duration_s", "tokens": "tokens", "cost_usd": "cost_usd", "tape": "tape"}
-    known = [(f"llm_{name}", kept[key]) for name, key in names.items() if kept[key] is not None]
+    names = ("model", "duration_s", "tokens", "cost_usd", "tape")
+    known = [(f"llm_{name}", kept[name]) for name in names if kept[name] is not None]
     return [("llm_status", kept["status"]), *known]
 
 

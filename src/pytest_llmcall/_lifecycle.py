@@ -63,7 +63,7 @@ class Lifecycle:
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Skip the cases that cannot run here, each with its reason."""
         for item in items:
-            if isinstance(item, CaseItem) and (reason := unmet_need(item.case, self.settings)):
+            if isinstance(item, CaseItem) and (reason := unmet_need(item, self.settings)):
                 item.add_marker(pytest.mark.skip(reason=reason))
 
     @pytest.hookimpl(tryfirst=True)

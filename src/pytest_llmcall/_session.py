@@ -129,10 +129,6 @@ class Session:
         self._executor = None
         self._ending.close()
 
-    def resolved(self, call: Call) -> Call:
-        """Return a call with the run's model and deadline where it names none."""
-        return call.resolved(model=self.settings.model, timeout=self.settings.timeout)
-
     def _start(self) -> None:
         from anyio.from_thread import start_blocking_portal  # noqa: PLC0415 - heavy
 
@@ -208,6 +204,7 @@ class Session:
 
         What cannot be written is kept for the closing section all the same; `lost` then says so.
         """
+        self.lost = None
         self.kept.append({**record, "peak": self.peak, "process": os.getpid()})
         try:
             self.folder.write(record)

@@ -19,9 +19,10 @@ from _pytest.outcomes import OutcomeException
 from pytest_llmcall.concurrency.lane import LANE
 from pytest_llmcall.concurrency.leftovers import LEFTOVERS
 from pytest_llmcall.concurrency.shared_context import changes
+from pytest_llmcall.concurrency.tracebacks import hide
 
 # A test's traceback shows the test's frames: pytest hides those of modules that say so.
-__tracebackhide__ = True
+__tracebackhide__ = hide
 
 
 class Waiter(Protocol):
@@ -114,6 +115,7 @@ class _Host:
         self._agen = agen
         self._value: asyncio.Future[Any] = loop.create_future()
         self._may_end: asyncio.Future[None] = loop.create_future()
+        self._exited: SystemExit | None = None
         self._task = loop.create_task(self._run(), context=context)
 
     async def set_up(self) -> Any:
@@ -130,6 +132,8 @@ class _Host:
         if not self._may_end.done():
             self._may_end.set_result(None)
         await self._task
+        if self._exited is not None:
+            raise self._exited
 
     async def _run(self) -> None:
         try:
@@ -140,7 +144,7 @@ class _Host:
         except asyncio.CancelledError:
             self._value.cancel()
             raise
-        except (Exception, OutcomeException) as error:
+        except (Exception, OutcomeException, SystemExit) as error:
             self._refuse(error)
             return
         if not self._value.done():
@@ -156,6 +160,10 @@ class _Host:
             await self._may_end
             await anext(self._agen)
         except StopAsyncIteration:
+            return
+        except SystemExit as error:
+            # Out of this task it would leave the loop at once, and nobody would have asked for the task's exception.
+            self._exited = error
             return
         except asyncio.CancelledError as error:
             # A task group inside the fixture cancels its host when a child fails: let the generator see it.

@@ -18,9 +18,10 @@ from _pytest.scope import Scope
 
 from pytest_llmcall.concurrency.locks import Locks
 from pytest_llmcall.concurrency.shared_context import SharedContext
+from pytest_llmcall.concurrency.tracebacks import hide
 
 # A test's traceback shows the test's frames: pytest hides those of modules that say so.
-__tracebackhide__ = True
+__tracebackhide__ = hide
 
 # pytest 8 has no such class; there the fixture "request" is no FixtureDef at all.
 _RequestFixtureDef: type[Any] = getattr(fixtures, "RequestFixtureDef", type(None))

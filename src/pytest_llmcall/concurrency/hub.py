@@ -28,6 +28,7 @@ from pytest_llmcall.concurrency.output import LaneOutput
 from pytest_llmcall.concurrency.process_state import ProcessState
 from pytest_llmcall.concurrency.root_level import RootLevel, own_level
 from pytest_llmcall.concurrency.summary import HeldLoop, Tally
+from pytest_llmcall.concurrency.tracebacks import hide
 from pytest_llmcall.concurrency.waiting import coroutine_of, refuse_in_coroutine
 
 # A step that holds the loop for longer than this is named in the summary, in seconds.
@@ -141,12 +142,21 @@ class Hub:
             # Test code may stop the loop, too: then there is nothing ready, and the hub comes again.
             if not self.interrupts.pending:
                 self.loop.run_forever()
+        except SystemExit as error:
+            # Of a task that outlived its lane. Sequential pytest fails the item that happens to run; here, to wait.
+            self._strike(next(lane for lane in self.lanes if lane.task is not None), error)
         finally:
             self._pumping = False
         self.interrupts.raise_pending()
 
     def _wake(self) -> None:
         self.loop.call_soon_threadsafe(self.loop.stop)
+
+    def _strike(self, lane: Lane, error: SystemExit) -> None:
+        """Raise, in what a lane waits for, the exit that asyncio lets out of the whole loop."""
+        lane.struck_by = error
+        if lane.task is not None:
+            lane.task.cancel()
 
     def make_ready(self, lane: Lane) -> None:
         """Let a lane go on as soon as no fiber runs."""
@@ -162,7 +172,7 @@ class Hub:
             LaneCancelled: the run has stopped.
             RuntimeError: called inside a running coroutine.
         """
-        __tracebackhide__ = True
+        __tracebackhide__ = hide
         coroutine = coroutine_of(awaitable)
         try:
             refuse_in_coroutine()
@@ -182,7 +192,7 @@ class Hub:
         task.add_done_callback(lambda _: self.make_ready(lane), context=_NOBODY)
         self._suspend(lane)
         lane.task = None
-        if lane.must_stop() and not keep_result:
+        if lane.must_stop() and not (keep_result and _has_result(task)):
             raise LaneCancelled("the run has stopped")
         return _result(lane, task)
 
@@ -193,7 +203,7 @@ class Hub:
 
     def _run_alone(self, coroutine: Any, context: Context) -> Any:
         """Run a coroutine for an item that has no lane, on the loop where shared async fixtures live."""
-        __tracebackhide__ = True
+        __tracebackhide__ = hide
         task = self.loop.create_task(coroutine, context=context)
         try:
             return self.loop.run_until_complete(task)
@@ -220,6 +230,8 @@ class Hub:
         self.interrupts.in_test = not (self._fiber == "thread" and lane.resuming)
         try:
             run()
+        except SystemExit as error:
+            self._strike(lane, error)
         finally:
             self.interrupts.in_test = interruptible
             held = _clock() - started
@@ -281,8 +293,17 @@ def main_of(main: Callable[[], None], lane: Lane) -> Callable[[], None]:
     return run
 
 
+def _has_result(task: asyncio.Task[Any]) -> bool:
+    return task.done() and not task.cancelled() and task.exception() is None
+
+
 def _result(lane: Lane, task: asyncio.Task[Any]) -> Any:
-    __tracebackhide__ = True
+    __tracebackhide__ = hide
+    if lane.struck_by is not None:
+        struck_by, lane.struck_by = lane.struck_by, None
+        # The task's own exception carries the test's frames only, and is the one that result() raises.
+        if task.cancelled() or task.exception() is not struck_by:
+            raise struck_by
     if lane.timed_out is not None and task.cancelled():
         message, lane.timed_out = lane.timed_out, None
         pytest.fail(message, pytrace=False)

@@ -53,6 +53,7 @@ class Lane:
         task: what the fiber waits for, if it waits for an awaitable.
         waits_for: what the fiber waits for, in words.
         stopped: the run has stopped; the item is to be torn down without a report.
+        struck_by: the SystemExit of the lane's own code on the loop, until the fiber raises it.
         done: the fiber has ended; what still carries this lane in its context belongs to nobody.
         capturing: output goes to the report; if not, to the terminal.
         has_threads: threads of this lane may log at any time.
@@ -66,6 +67,7 @@ class Lane:
         self.task: asyncio.Task[Any] | None = None
         self.waits_for: str | None = None
         self.stopped = False
+        self.struck_by: SystemExit | None = None
         self.done = False
         self.resuming = False
         self.failed_with: BaseException | None = None

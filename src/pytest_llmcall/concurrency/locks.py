@@ -5,9 +5,10 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 from pytest_llmcall.concurrency.lane import LANE, Lane, LaneCancelled
+from pytest_llmcall.concurrency.tracebacks import hide
 
 # A test's traceback shows the test's frames: pytest hides those of modules that say so.
-__tracebackhide__ = True
+__tracebackhide__ = hide
 
 
 class _Lock:

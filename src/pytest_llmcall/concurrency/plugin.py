@@ -24,11 +24,12 @@ from pytest_llmcall.concurrency.protocol import flush_reports, run_protocol
 from pytest_llmcall.concurrency.setup_tree import TreeSetupState
 from pytest_llmcall.concurrency.subtests import route_subtests
 from pytest_llmcall.concurrency.summary import LanesSummary, Tally
+from pytest_llmcall.concurrency.tracebacks import hide
 from pytest_llmcall.concurrency.waiting import WAITER, Solo
 from pytest_llmcall.concurrency.watchdog import Watchdog
 
 # A test's traceback shows the test's frames: pytest hides those of modules that say so.
-__tracebackhide__ = True
+__tracebackhide__ = hide
 
 
 class LanesPlugin:

@@ -16,11 +16,14 @@ from _pytest.runner import SetupState
 from pytest_llmcall.concurrency.lane import CURRENT_ITEM
 from pytest_llmcall.concurrency.locks import Locks
 from pytest_llmcall.concurrency.rerun_view import RerunView
+from pytest_llmcall.concurrency.tracebacks import hide
 
 # A test's traceback shows the test's frames: pytest hides those of modules that say so.
-__tracebackhide__ = True
+__tracebackhide__ = hide
 
 _Outcome = (OutcomeException, Exception)
+# A teardown that exits must not keep the collectors up that it was the last to need.
+_Ending = (*_Outcome, SystemExit)
 
 
 class TreeSetupState(SetupState):
@@ -117,7 +120,7 @@ class TreeSetupState(SetupState):
     def _collect(self, call: Callable[[], object], errors: list[BaseException]) -> None:
         try:
             call()
-        except _Outcome as error:
+        except _Ending as error:
             errors.append(error)
 
 

@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 
 from pytest_llmcall.concurrency.lane import CURRENT_ITEM, LANE
 from pytest_llmcall.concurrency.leftovers import LEFTOVERS
+from pytest_llmcall.concurrency.tracebacks import hide
 
 # A test's traceback shows the test's frames: pytest hides those of modules that say so.
-__tracebackhide__ = True
+__tracebackhide__ = hide
 
 T = TypeVar("T")
 

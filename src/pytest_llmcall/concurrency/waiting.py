@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 from pytest_llmcall.concurrency.async_fixtures import Waiter
 from pytest_llmcall.concurrency.lane import LANE
 from pytest_llmcall.concurrency.loop import TrackingLoop
+from pytest_llmcall.concurrency.tracebacks import hide
 
 # A test's traceback shows the test's frames: pytest hides those of modules that say so.
-__tracebackhide__ = True
+__tracebackhide__ = hide
 
 T = TypeVar("T")
 

@@ -15,8 +15,9 @@ from typing import Any
 from pytest_llmcall.case import CustomCheck
 from pytest_llmcall.errors import BrokenValidator, Source
 from pytest_llmcall.reply import Reply
+from pytest_llmcall.validators.answers import hint_for_bool, type_name
 from pytest_llmcall.validators.base import show
-from pytest_llmcall.validators.outcomes import is_failure, passes_through
+from pytest_llmcall.validators.outcomes import is_cancellation, is_failure, passes_through
 from pytest_llmcall.verdict import Verdict
 
 _SHAPE = "check(reply, *, params)"
@@ -62,6 +63,8 @@ class CustomValidator:
         try:
             found = await answer
         except BaseException as error:
+            if is_cancellation(error):
+                raise  # whoever waits knows whether it cancelled this check
             return self._on_error(error)
         return self._verdict(found)
 
@@ -73,8 +76,7 @@ class CustomValidator:
             return Verdict(validator=self.name, passed=answer, reason=f"returned {answer}{given}")
         if answer is None:
             raise self._broken("returned None: a forgotten return?")
-        kind = type(answer)
-        raise self._broken(f"returned {kind.__module__}.{kind.__qualname__}, wanted a bool or a Verdict")
+        raise self._broken(f"returned {type_name(answer)}, wanted a bool or a Verdict{hint_for_bool(answer)}")
 
     def _on_error(self, error: BaseException) -> Verdict:
         if passes_through(error):

@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 from pytest_llmcall.errors import BrokenValidator
 from pytest_llmcall.reply import Ending, Reply
+from pytest_llmcall.validators import BUILT_IN
+from pytest_llmcall.validators.answers import broken, checked, encodable
 from pytest_llmcall.validators.base import cut
-from pytest_llmcall.validators.outcomes import passes_through
+from pytest_llmcall.validators.outcomes import is_cancellation, is_skip, run_ending
+from pytest_llmcall.validators.own_copy import own_copy
 from pytest_llmcall.verdict import Validator, Verdict
 
 COMPLETED = "completed"
 """The name of the verdict on how a reply ended; it stands only where that was bad."""
 
+_OURS: Final = frozenset(BUILT_IN.values())
+
 Wait = Callable[[Coroutine[Any, Any, None]], object]
+
+
+class _Skip(NamedTuple):
+    """Stands in for the answer of a check that skipped; raised only if all the others said yes."""
+
+    error: BaseException
+
+
+_Answer = Verdict | BrokenValidator | _Skip
+_Asked = _Answer | Awaitable[Verdict]
 
 
 class Judgement(NamedTuple):
@@ -34,97 +50,118 @@ class AcceptsEnding(Protocol):
         ...
 
 
-def judge_all(validators: Sequence[Validator], reply: Reply, wait: Wait) -> Judgement:
+def judge_all(validators: Sequence[Validator], reply: Reply, wait: Wait, *, timeout: float | None = None) -> Judgement:
     """Return every verdict on a reply.
 
-    A crash in one validator is its own entry and stops no other. What means the test or the run (Ctrl-C,
-    `pytest.skip()`, `pytest.exit()`) passes through.
+    A crash in one validator is its own entry and stops no other. Ctrl-C and `pytest.exit()` pass through at once; a
+    skip or an xfail passes through only if every other validator said yes.
 
     Args:
         validators: In the order of the verdicts.
-        reply: What they judge.
+        reply: What they judge; all but the built-in ones get a copy of their own.
         wait: Runs a coroutine to its end; called once, if a validator answers with an awaitable.
+        timeout: Seconds that an awaitable may take to become a verdict; None for no bound.
     """
-    answers: list[Verdict | BrokenValidator | Awaitable[Verdict]] = []
+    asked: list[_Asked] = []
     try:
-        answers.extend(_ask(each, reply) for each in validators)
-        if any(map(inspect.isawaitable, answers)):
-            wait(_settle(validators, answers))
+        asked.extend(_ask(each, reply) for each in validators)
+        if any(map(inspect.isawaitable, asked)):
+            _wait_for_all(validators, asked, wait, timeout)
     finally:
-        for coroutine in filter(inspect.iscoroutine, answers):
+        for coroutine in filter(inspect.iscoroutine, asked):
             coroutine.close()  # one that was never awaited, since something passed through, would warn
-    for at, each in enumerate(answers):
-        if inspect.isawaitable(each):
-            answers[at] = BrokenValidator(validators[at].name, "was cancelled before it answered")
+    answers: list[_Answer] = [
+        broken(validator, "was cancelled before it answered") if inspect.isawaitable(each) else each
+        for validator, each in zip(validators, asked, strict=True)
+    ]
     answers.extend(_on_ending(validators, reply))
-    return Judgement(
+    return _concluded(answers)
+
+
+def _concluded(answers: Sequence[_Answer]) -> Judgement:
+    judgement = Judgement(
         tuple(each for each in answers if isinstance(each, Verdict)),
         tuple(each for each in answers if isinstance(each, BrokenValidator)),
     )
+    skips = [each.error for each in answers if isinstance(each, _Skip)]
+    if skips and not judgement.broken and all(each.passed for each in judgement.verdicts):
+        raise skips[0]
+    return judgement
 
 
-def _ask(validator: Validator, reply: Reply) -> Verdict | BrokenValidator | Awaitable[Verdict]:
+def _ask(validator: Validator, reply: Reply) -> _Asked:
     try:
-        answer = validator.judge(reply)
+        answer = validator.judge(reply if type(validator) in _OURS else own_copy(reply))
     except BaseException as error:
-        return _as_broken(validator, error)
-    return answer if inspect.isawaitable(answer) else _checked(validator, answer)
+        return _from_error(validator, error)
+    return answer if inspect.isawaitable(answer) else checked(validator, answer)
+
+
+def _wait_for_all(validators: Sequence[Validator], asked: list[_Asked], wait: Wait, timeout: float | None) -> None:
+    ending: list[BaseException] = []
+    wait(_settle(validators, asked, timeout, ending))
+    if ending:
+        # Not raised inside the loop: asyncio lets Ctrl-C out of the loop itself, past everything that waits there.
+        raise ending[0]
 
 
 async def _settle(
-    validators: Sequence[Validator], answers: list[Verdict | BrokenValidator | Awaitable[Verdict]]
+    validators: Sequence[Validator], asked: list[_Asked], timeout: float | None, ending: list[BaseException]
 ) -> None:
     import anyio  # noqa: PLC0415 - only where something has to be asked
 
-    passing: list[BaseException] = []
-
     async def settle(at: int, waiting: Awaitable[Verdict]) -> None:
         try:
-            answers[at] = _checked(validators[at], await waiting)
-        except anyio.get_cancelled_exc_class():
-            raise  # the answer stays an awaitable, which is then known to have been cancelled
+            with anyio.move_on_after(timeout) as scope:
+                asked[at] = await _awaited(validators[at], waiting)
         except BaseException as error:
-            try:
-                answers[at] = _as_broken(validators[at], error)
-            except BaseException as passed:
-                # Raised here it would come out of the task group in an exception group, which no runner knows.
-                passing.append(passed)
-                group.cancel_scope.cancel()
+            if run_ending(error) is not error:
+                raise
+            # Out of the task group it would come in an exception group, which no runner knows.
+            ending.append(error)
+            group.cancel_scope.cancel()
+        if scope.cancel_called:
+            asked[at] = broken(validators[at], f"no verdict within {timeout:g} s")
 
     async with anyio.create_task_group() as group:
-        for at, answer in enumerate(answers):
+        for at, answer in enumerate(asked):
             if inspect.isawaitable(answer):
                 group.start_soon(settle, at, answer)
-    if passing:
-        raise passing[0]
 
 
-def _checked(validator: Validator, answer: object) -> Verdict | BrokenValidator:
-    if isinstance(answer, Verdict):
-        return answer
-    return BrokenValidator(validator.name, f"judge() returned {cut(repr(answer))}, wanted a Verdict")
+async def _awaited(validator: Validator, waiting: Awaitable[Verdict]) -> _Answer:
+    import anyio  # noqa: PLC0415 - as above
+
+    try:
+        return checked(validator, await waiting)
+    except BaseException as error:
+        if is_cancellation(error) and anyio.current_effective_deadline() == -math.inf:
+            raise  # cancelled from outside; else the check's own code raised it
+        # All else ends here: asyncio ends the whole run over a SystemExit that a task lets out.
+        return _from_error(validator, error)
 
 
-def _as_broken(validator: Validator, error: BaseException) -> BrokenValidator:
-    if passes_through(error):
-        raise error
-    if isinstance(error, BrokenValidator):
+def _from_error(validator: Validator, error: BaseException) -> _Answer:
+    if (ending := run_ending(error)) is not None:
+        raise ending
+    if is_skip(error):
+        return _Skip(error)
+    if isinstance(error, BrokenValidator) and encodable(error.reason) == error.reason:
         return error
-    broken = BrokenValidator(validator.name, f"{type(error).__name__}: {cut(str(error))}")
-    broken.__cause__ = error
-    return broken
+    reason = error.reason if isinstance(error, BrokenValidator) else f"{type(error).__name__}: {cut(str(error))}"
+    return broken(validator, reason, cause=error)
 
 
-def _on_ending(validators: Sequence[Validator], reply: Reply) -> list[Verdict | BrokenValidator]:
+def _on_ending(validators: Sequence[Validator], reply: Reply) -> list[_Answer]:
     if reply.ending is Ending.COMPLETED:
         return []
-    broken: list[Verdict | BrokenValidator] = []
+    crashed: list[_Answer] = []
     for each in validators:
         try:
             if isinstance(each, AcceptsEnding) and each.accepts_ending(reply.ending):
                 return []
         except BaseException as error:
-            broken.append(_as_broken(each, error))
+            crashed.append(_from_error(each, error))
     detail = f": {cut(reply.ending_detail)}" if reply.ending_detail else ""
     reason = f"wanted a reply that completed, found the ending {reply.ending.value!r}{detail}"
-    return [Verdict(validator=COMPLETED, passed=False, reason=reason), *broken]
+    return [Verdict(validator=COMPLETED, passed=False, reason=encodable(reason)), *crashed]
