@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 import subprocess
 import sys
+import unittest
+import warnings
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
-from pytest_llmcall import BrokenValidator, Ending, Reply, Verdict
+from pytest_llmcall import MISSING, BrokenValidator, Ending, Reply, ToolUse, Verdict
 from pytest_llmcall import validators as v
+from pytest_llmcall.case import CustomCheck
+from pytest_llmcall.errors import Source
+from pytest_llmcall.validators.custom import bind_custom
 from pytest_llmcall.validators.judging import Judgement, judge_all
 
 REPLY = Reply(text="Paris", model="m")
+SKIPS = [pytest.skip.Exception("x"), pytest.xfail.Exception("x"), unittest.SkipTest("x")]
+ENDINGS = [pytest.exit.Exception("x"), KeyboardInterrupt()]
 
 
 @dataclass
@@ -120,7 +130,7 @@ def test_a_broken_validator_that_says_so_is_kept_as_it_is(*, waits: bool) -> Non
 
 
 @pytest.mark.parametrize("waits", [False, True])
-@pytest.mark.parametrize("error", [pytest.skip.Exception("x"), pytest.exit.Exception("x"), KeyboardInterrupt()])
+@pytest.mark.parametrize("error", [*SKIPS, *ENDINGS])
 def test_what_means_the_test_or_the_run_passes_through_bare(error: BaseException, *, waits: bool) -> None:
     fakes = [says("a", waits=True), crashes("b", error, waits=waits), says("c", waits=True)]
     with pytest.raises(type(error)) as caught:
@@ -188,3 +198,203 @@ def test_judging_imports_no_pytest() -> None:
     modules = "pytest_llmcall.validators.judging, pytest_llmcall.validators.custom"
     code = f"import sys, {modules}; sys.exit('pytest' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+class Odd(BaseException):
+    """No Exception, and nothing that anybody knows."""
+
+
+class bool_:  # noqa: N801 - numpy's name
+    """Looks like numpy's bool: true, but not True."""
+
+    def __bool__(self) -> bool:
+        return True
+
+
+async def yes() -> bool:
+    return True
+
+
+def verdict(**fields: Any) -> Verdict:
+    return Verdict(**{"validator": "a", "passed": True, "reason": "", **fields})
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"passed": "False"}, "passed must be True or False, not builtins.str"),
+        ({"passed": 1}, "builtins.int"),
+        ({"passed": None}, "builtins.NoneType"),
+        ({"passed": bool_()}, r"bool_: write bool\(…\)"),
+        ({"reason": None}, "reason must be a text, not builtins.NoneType"),
+        ({"validator": 3}, "validator must be a text"),
+        ({"score": "high"}, "score must be a number or None, not 'high'"),
+        ({"score": True}, "score must be a number"),
+        ({"score": float("nan")}, "score must be a number"),
+        ({"evidence": None}, "evidence must be a mapping"),
+        ({"evidence": [1]}, "evidence must be a mapping, not builtins.list"),
+        ({"evidence": {"at": Path()}}, "evidence must be JSON values: .*Path"),
+        ({"evidence": {"at": float("inf")}}, "evidence must be JSON values"),
+    ],
+)
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_verdict_whose_fields_are_not_what_they_claim_is_broken(
+    fields: dict[str, Any], why: str, *, waits: bool
+) -> None:
+    judgement = judge_all([Fake("a", lambda: verdict(**fields), waits), says("b")], REPLY, run)
+    assert names(judgement) == (["b"], ["a"])
+    assert re.search(why, judgement.broken[0].reason), judgement.broken[0].reason
+
+
+def test_a_coroutine_that_nobody_awaited_is_no_yes() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        [broken] = judge_all([Fake("a", lambda: verdict(passed=yes()))], REPLY, never).broken
+    assert "coroutine: a forgotten await?" in broken.reason
+
+
+def test_a_custom_check_is_broken_with_its_place() -> None:
+    source = Source(Path("a.llm.yaml"), 7, 9)
+    custom = bind_custom(CustomCheck(name="a", params={}, source=source), lambda _reply, params: verdict(passed=params))
+    [broken] = judge_all([custom], REPLY, never).broken
+    assert broken.source == source
+
+
+CRASHES = [GeneratorExit(), asyncio.CancelledError(), Odd("x"), SystemExit(0), BaseExceptionGroup("x", [Odd()])]
+
+
+@pytest.mark.parametrize("error", CRASHES, ids=repr)
+@pytest.mark.parametrize("waits", [False, True])
+@pytest.mark.parametrize("is_custom", [False, True])
+def test_whatever_else_a_check_raises_is_a_crash_of_this_check_alone(
+    error: BaseException, *, waits: bool, is_custom: bool
+) -> None:
+    crashing: Any = crashes("b", error, waits=waits)
+    if is_custom:
+        check = CustomCheck(name="b", params={}, source=Source(Path("a")))
+        function = crashing.judge
+        crashing = bind_custom(check, lambda reply, **_params: function(reply))
+    judgement = judge_all([says("a", waits=True), crashing, says("c", waits=True), says("d")], REPLY, run)
+    assert names(judgement) == (["a", "c", "d"], ["b"])
+    assert type(error).__name__ in judgement.broken[0].reason
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_ctrl_c_in_a_group_of_a_check_is_ctrl_c(*, waits: bool) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        judge_all([crashes("a", BaseExceptionGroup("x", [KeyboardInterrupt()]), waits=waits)], REPLY, run)
+
+
+@pytest.mark.parametrize("error", SKIPS, ids=repr)
+@pytest.mark.parametrize("waits", [False, True])
+@pytest.mark.parametrize("other_waits", [False, True])
+def test_a_skip_hides_no_other_no_and_nothing_broken(error: BaseException, *, waits: bool, other_waits: bool) -> None:
+    skipping = crashes("a", error, waits=waits)
+    no = says("b", passed=False, waits=other_waits)
+    broken = crashes("c", ValueError("x"), waits=other_waits)
+    for others in ([skipping, no], [no, skipping]):
+        assert [each.passed for each in judge_all(others, REPLY, run).verdicts] == [False]
+    for others in ([skipping, broken], [broken, skipping]):
+        assert names(judge_all(others, REPLY, run)) == ([], ["c"])
+    refusal = Reply(text="", model="m", ending=Ending.REFUSAL)
+    assert names(judge_all([skipping], refusal, run)) == (["completed"], [])
+
+
+@pytest.mark.parametrize("error", ENDINGS, ids=repr)
+@pytest.mark.parametrize("waits", [False, True])
+def test_what_ends_the_run_waits_for_no_other_check(error: BaseException, *, waits: bool) -> None:
+    forever = Fake("c", anyio.sleep_forever, waits=True)
+    fakes = [says("a", passed=False), crashes("b", error, waits=waits), forever]
+    with pytest.raises(type(error)):
+        judge_all(fakes, REPLY, run)
+
+
+def test_cancelling_the_waiting_task_comes_out_as_cancelling() -> None:
+    async def cancelled(coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(coroutine)
+        await anyio.lowlevel.checkpoint()
+        task.cancel()
+        await task
+
+    with pytest.raises(asyncio.CancelledError):
+        judge_all([Fake("a", anyio.sleep_forever, waits=True)], REPLY, lambda each: anyio.run(cancelled, each))
+
+
+def test_an_awaited_check_that_takes_too_long_is_broken_and_stops_no_other() -> None:
+    async def stubborn() -> Verdict:
+        try:
+            await anyio.sleep_forever()
+        except asyncio.CancelledError:
+            return verdict()
+        raise AssertionError
+
+    fakes = [Fake("a", anyio.sleep_forever, waits=True), Fake("b", stubborn, waits=True), says("c", waits=True)]
+    judgement = judge_all(fakes, REPLY, run, timeout=0.05)
+    assert names(judgement) == (["c"], ["a", "b"])
+    assert {each.reason for each in judgement.broken} == {"no verdict within 0.05 s"}
+
+
+def changeable() -> Reply:
+    use = ToolUse(id="1", name="add", arguments={"a": [1]})
+    event = {"type": "text", "content": [{"text": "x"}]}
+    return Reply(text="", model="m", data={"age": [29]}, files={"a": "b"}, tool_uses=(use,), transcript=(event,))
+
+
+def test_what_a_check_changes_is_not_seen_by_the_next_one() -> None:
+    @dataclass
+    class Vandal:
+        name: str = "vandal"
+
+        def judge(self, reply: Reply) -> Verdict:
+            same = reply == changeable()
+            files: Any = reply.files
+            reply.data["age"].append(30)
+            files["c"] = "d"
+            reply.tool_uses[0].arguments["a"].append(2)
+            reply.transcript[0]["content"][0]["text"] = "y"
+            return verdict(passed=same)
+
+    reply = changeable()
+    assert all(each.passed for each in judge_all([Vandal(), Vandal()], reply, never).verdicts)
+    assert reply == changeable()
+
+
+def test_a_copy_of_a_reply_is_whole_at_any_depth_and_with_cycles() -> None:
+    deep: Any = []
+    for _ in range(5000):
+        deep = [deep]
+    cycle: list[Any] = []
+    cycle.append(cycle)
+    seen: list[Any] = []
+
+    def judge(reply: Reply) -> Verdict:
+        seen.append(reply.data)
+        return verdict()
+
+    for data in (deep, cycle, MISSING, None):
+        looks = says("a")
+        looks.judge = judge  # type: ignore[method-assign]
+        assert judge_all([looks], Reply(text="", model="m", data=data), never).verdicts[0].passed
+    assert seen[1][0] is seen[1]
+    assert seen[1] is not cycle
+    assert seen[2] is MISSING
+
+
+@pytest.mark.parametrize("passed", [True, False])
+def test_what_utf8_cannot_hold_is_kept_as_an_escape(*, passed: bool) -> None:
+    lone = "a\ud83d"
+    says_so = Fake("a", lambda: verdict(passed=passed, reason=lone, evidence={lone: [lone, 3]}))
+    [found] = judge_all([says_so], REPLY, never).verdicts
+    assert (found.passed, found.reason, found.evidence) == (passed, r"a\ud83d", {r"a\ud83d": [r"a\ud83d", 3]})
+    for error in (ValueError(lone), BrokenValidator("a", lone)):
+        [broken] = judge_all([crashes("a", error)], REPLY, never).broken
+        assert r"a\ud83d" in broken.reason
+        str(broken).encode()
+
+
+def test_an_exception_whose_text_crashes_is_a_crash_of_its_check() -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise ValueError
+
+    assert "Mute" in judge_all([crashes("a", Mute())], REPLY, never).broken[0].reason

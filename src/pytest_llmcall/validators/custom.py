@@ -17,7 +17,7 @@ from pytest_llmcall.errors import BrokenValidator, Source
 from pytest_llmcall.reply import Reply
 from pytest_llmcall.validators.answers import hint_for_bool, type_name
 from pytest_llmcall.validators.base import show
-from pytest_llmcall.validators.outcomes import is_cancellation, is_failure, passes_through
+from pytest_llmcall.validators.outcomes import is_cancellation, is_failure, passes_through, text_of
 from pytest_llmcall.verdict import Verdict
 
 _SHAPE = "check(reply, *, params)"
@@ -83,11 +83,11 @@ class CustomValidator:
             raise error
         if is_failure(error):
             return Verdict(
-                validator=self.name, passed=False, reason=str(error) or f"assertion failed at {_place(error)}"
+                validator=self.name, passed=False, reason=text_of(error) or f"assertion failed at {_place(error)}"
             )
         if isinstance(error, BrokenValidator):
             raise error
-        raise self._broken(f"{type(error).__name__}: {error} ({_place(error)})") from error
+        raise self._broken(f"{type(error).__name__}: {text_of(error)} ({_place(error)})") from error
 
     def _broken(self, reason: str) -> BrokenValidator:
         return BrokenValidator(self.name, reason, source=self.source)

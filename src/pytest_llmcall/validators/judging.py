@@ -12,7 +12,7 @@ from pytest_llmcall.reply import Ending, Reply
 from pytest_llmcall.validators import BUILT_IN
 from pytest_llmcall.validators.answers import broken, checked, encodable
 from pytest_llmcall.validators.base import cut
-from pytest_llmcall.validators.outcomes import is_cancellation, is_skip, run_ending
+from pytest_llmcall.validators.outcomes import is_cancellation, is_skip, run_ending, text_of
 from pytest_llmcall.validators.own_copy import own_copy
 from pytest_llmcall.verdict import Validator, Verdict
 
@@ -106,13 +106,13 @@ def _wait_for_all(validators: Sequence[Validator], asked: list[_Asked], wait: Wa
 
 
 async def _settle(
-    validators: Sequence[Validator], asked: list[_Asked], timeout: float | None, ending: list[BaseException]
+    validators: Sequence[Validator], asked: list[_Asked], seconds: float | None, ending: list[BaseException]
 ) -> None:
     import anyio  # noqa: PLC0415 - only where something has to be asked
 
     async def settle(at: int, waiting: Awaitable[Verdict]) -> None:
         try:
-            with anyio.move_on_after(timeout) as scope:
+            with anyio.move_on_after(seconds) as scope:
                 asked[at] = await _awaited(validators[at], waiting)
         except BaseException as error:
             if run_ending(error) is not error:
@@ -121,7 +121,7 @@ async def _settle(
             ending.append(error)
             group.cancel_scope.cancel()
         if scope.cancel_called:
-            asked[at] = broken(validators[at], f"no verdict within {timeout:g} s")
+            asked[at] = broken(validators[at], f"no verdict within {seconds:g} s")
 
     async with anyio.create_task_group() as group:
         for at, answer in enumerate(asked):
@@ -148,7 +148,7 @@ def _from_error(validator: Validator, error: BaseException) -> _Answer:
         return _Skip(error)
     if isinstance(error, BrokenValidator) and encodable(error.reason) == error.reason:
         return error
-    reason = error.reason if isinstance(error, BrokenValidator) else f"{type(error).__name__}: {cut(str(error))}"
+    reason = error.reason if isinstance(error, BrokenValidator) else f"{type(error).__name__}: {cut(text_of(error))}"
     return broken(validator, reason, cause=error)
 
 

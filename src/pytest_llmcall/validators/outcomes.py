@@ -44,6 +44,14 @@ def is_cancellation(error: BaseException) -> bool:
     return _is(error, "asyncio", "CancelledError") or _is(error, "trio", "Cancelled")
 
 
+def text_of(error: BaseException) -> str:
+    """Return an exception's text, also where its own `__str__` crashes."""
+    try:
+        return str(error)
+    except Exception as crash:
+        return f"its text cannot be read, {type(crash).__name__}"
+
+
 def _is_pytest(error: BaseException, *functions: str) -> bool:
     pytest = sys.modules.get("pytest")
     types = (getattr(getattr(pytest, name, None), "Exception", None) for name in functions)
