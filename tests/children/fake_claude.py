@@ -184,6 +184,11 @@ def unexplained_error() -> None:
     say(type="result", subtype="success", is_error=True, result="done", num_turns=1)
 
 
+def says_it_itself() -> None:
+    init()
+    result("Total cost: $0.00")
+
+
 def hang_after_result() -> None:
     everything()
     time.sleep(FOREVER)

@@ -95,6 +95,13 @@ def test_the_users_retries_stand_and_ours_are_few() -> None:
     assert environment_of({"CLAUDE_CODE_MAX_RETRIES": "7"})["CLAUDE_CODE_MAX_RETRIES"] == "7"
 
 
+@pytest.mark.parametrize(("timeout", "wait_ms"), [(600.0, "30000"), (20.0, "10000"), (0.001, "1")])
+def test_a_server_is_waited_for_within_the_time_of_the_call(timeout: float, wait_ms: str) -> None:
+    environment = environment_of({}, timeout=timeout)
+    assert (environment["MCP_TIMEOUT"], environment["MCP_CONNECT_TIMEOUT_MS"]) == (wait_ms, wait_ms)
+    assert environment_of({"MCP_TIMEOUT": "7"}, timeout=timeout)["MCP_TIMEOUT"] == "7"
+
+
 def test_overrides_have_the_last_word_and_unset_names_go() -> None:
     overrides = {"ANTHROPIC_BASE_URL": "here", "DISABLE_AUTOUPDATER": "0"}
     environment = environment_of({"ANTHROPIC_BASE_URL": "there", "GONE": "1"}, overrides=overrides, unset=["GONE"])

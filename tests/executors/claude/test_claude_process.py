@@ -102,6 +102,7 @@ def test_an_orphan_that_holds_the_pipes_open_delays_no_reply_for_long(fake: Aski
     [
         ("interrupted", "was interrupted"),
         ("unexplained_error", "broke"),
+        ("says_it_itself", "ended without asking the model"),
         ("no_result", "ended with exit code 0 and gave no result"),
         ("says_nothing", "exit code 1 and said nothing"),
         ("killed", "was ended by SIGKILL and gave no result"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.real_cli
 SERVER = Path(__file__).parents[2] / "children" / "adding_server.py"
 REFUSING = SERVER.with_name("refusing_server.py")
+FAULTY = SERVER.with_name("faulty_server.py")
 PERSON = {"type": "object", "required": ["age"], "properties": {"age": {"type": "integer"}}}
 
 
@@ -175,6 +177,80 @@ def test_a_server_that_nobody_answers_for_is_no_reply(real: Asking, model: Scrip
         with pytest.raises(NoReply, match="MCP server not connected: 'far'"):
             real(real.call("Hi", mcp=(McpServer(name="far", url=url, headers={"x-key": "secret"}),)))
     assert "secret" not in str(real.tapes()[0].header)
+
+
+@pytest.mark.parametrize(
+    ("how", "complaint"),
+    [
+        ("dies_on_list", "faulty: Failed to fetch tools: Connection closed"),
+        ("refuses_to_list", "faulty: Failed to fetch tools: the list is locked"),
+        ("lists_nothing", ""),
+        ("has_no_tools", ""),
+    ],
+)
+def test_a_server_without_tools_is_no_reply(real: Asking, model: ScriptedModel, how: str, complaint: str) -> None:
+    model.default(Hang())
+    with pytest.raises(ConfigurationError, match="the MCP server 'faulty' is connected but offers no tools") as caught:
+        real(real.call("Hi", mcp=(faulty_server(how),)))
+    assert caught.value.scope == "call"
+    assert complaint in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    ("how", "complaint"),
+    [("dies_in_call", "mcp__faulty__ask: Connection closed"), ("dies_for_good", "Server stderr: I was here before")],
+)
+def test_a_server_that_dies_under_a_tool_call_is_no_reply(
+    real: Asking, model: ScriptedModel, how: str, complaint: str
+) -> None:
+    model.script(UseTool("mcp__faulty__ask", {}), Text("The tool says 42."))
+    with pytest.raises(ConfigurationError, match="the MCP server 'faulty' died during the run") as caught:
+        real(real.call("Hi", mcp=(faulty_server(how),)))
+    assert caught.value.scope == "call"
+    assert caught.value.received == "The tool says 42."
+    assert complaint in caught.value.detail
+
+
+@pytest.mark.parametrize("how", ["refuses_a_call", "fails_a_call", "dies_after_call"])
+def test_a_server_that_only_speaks_of_a_lost_connection_has_not_died(
+    real: Asking, model: ScriptedModel, how: str
+) -> None:
+    model.script(UseTool("mcp__faulty__ask", {}), Text("It failed."))
+    reply = real(real.call("Hi", mcp=(faulty_server(how),)))
+    assert reply.text == "It failed."
+    assert "Connection closed" in (reply.tool_uses[0].result or "")
+
+
+@pytest.mark.parametrize("how", ["hangs", "talks_garbage"])
+def test_a_server_that_does_not_answer_is_named_before_the_deadline(
+    real: Asking, model: ScriptedModel, how: str
+) -> None:
+    model.default(Hang())
+    with pytest.raises(ConfigurationError, match=r"MCP server not connected: 'faulty' \(failed\)") as caught:
+        real(real.call("Hi", mcp=(faulty_server(how),), timeout=5))
+    assert "CONNECT_TIMEOUT" in caught.value.detail
+    assert "longer timeout" in caught.value.remedy
+
+
+def test_a_deadline_that_passes_before_a_server_has_answered_names_it(real: Asking) -> None:
+    servers = (faulty_server("hangs"), replace(faulty_server("works"), name="quick"))
+    with pytest.raises(TimedOut, match=r"no reply within 3 s: the MCP server 'faulty' had not answered yet") as caught:
+        real(real.call("Hi", mcp=servers, timeout=3), MCP_TIMEOUT="30000", MCP_CONNECT_TIMEOUT_MS="30000")
+    assert "by hand" in caught.value.remedy
+
+
+def test_an_empty_answer_is_a_reply(real: Asking, model: ScriptedModel) -> None:
+    model.default(Text(""))
+    reply = real(real.call("Hi", model="max/claude-sonnet-4-5-20250929"))
+    assert (reply.text, reply.ending, reply.model) == ("", Ending.COMPLETED, "claude-sonnet-4-5-20250929")
+    assert reply.usage
+    assert reply.usage.output_tokens > 0
+
+
+def test_an_empty_answer_of_another_model_than_the_asked_id_is_no_reply(real: Asking, model: ScriptedModel) -> None:
+    model.default(Text(""))
+    with pytest.raises(ConfigurationError, match="answered instead of claude-opus-4-1-20250805"):
+        real(real.call("Hi", model="max/claude-opus-4-1-20250805"))
 
 
 def test_a_named_tool_exists_and_is_allowed(real: Asking, model: ScriptedModel) -> None:
@@ -373,3 +449,7 @@ def turns(body: Any) -> list[tuple[str, str]]:
 
 def adding_server(**fields: Any) -> McpServer:
     return McpServer(name="adding", command=sys.executable, args=(str(SERVER),), **fields)
+
+
+def faulty_server(how: str) -> McpServer:
+    return McpServer(name="faulty", command=sys.executable, args=("-IS", str(FAULTY), how))

@@ -88,8 +88,13 @@ def built_in_tools(call: Call) -> tuple[str, ...]:
 
 def allowed_rules(call: Call) -> tuple[str, ...]:
     """Return the permission rules: what the call names, and all tools of the servers that it names."""
-    servers = (f"mcp__{_as_tool_prefix(server.name)}" for server in call.mcp)
+    servers = (tool_prefix(server.name).removesuffix("__") for server in call.mcp)
     return tuple(dict.fromkeys((*call.tools, *servers)))
+
+
+def tool_prefix(server: str) -> str:
+    """Return how the names of a server's tools begin."""
+    return f"mcp__{re.sub('[^A-Za-z0-9_-]', '_', server)}__"
 
 
 def missing_tools(call: Call, existing: Iterable[str]) -> tuple[str, ...]:
@@ -104,10 +109,6 @@ def _tool_name(rule: str) -> str:
             f"{rule!r} is not a tool of Claude Code", scope="call", remedy="write for example Read or Bash(git:*)"
         )
     return found.group(1)
-
-
-def _as_tool_prefix(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_-]", "_", name)
 
 
 def _schema_text(schema: Mapping[str, object]) -> str:

@@ -27,7 +27,7 @@ from pytest_llmcall.executors.claude.guardian import Guardian
 from pytest_llmcall.executors.claude.login import login_settings
 from pytest_llmcall.executors.claude.process import Finished, Launch, run_process
 from pytest_llmcall.executors.claude.stream import Event, Transcript
-from pytest_llmcall.executors.claude.traces import log_folder, remove_logs, server_errors
+from pytest_llmcall.executors.claude.traces import log_folder, read_logs, remove_logs
 from pytest_llmcall.executors.claude.workspace import Workspace, make_workspace, read_files, remove_folder
 from pytest_llmcall.executors.models import parse_model
 from pytest_llmcall.executors.tape import Tape, TapeFolder
@@ -94,9 +94,9 @@ class ClaudeCLI:
         async with self._workspace(call) as (space, logs):
             finished = await self._run(self._launch(call, space), transcript, tape)
             files = await to_thread.run_sync(read_files, space.work)
-            complaints = await to_thread.run_sync(server_errors, logs) if call.mcp else ""
+            servers = await to_thread.run_sync(read_logs, logs) if call.mcp else ()
         tape.check()
-        reply = reply_from(call, finished, transcript, server_errors=complaints)
+        reply = reply_from(call, finished, transcript, servers=servers)
         return replace(reply, files=files, tape=tape.path)
 
     async def _run(self, launch: Launch, transcript: Transcript, tape: Tape) -> Finished:
@@ -113,6 +113,7 @@ class ClaudeCLI:
 
     def _launch(self, call: Call, space: Workspace) -> Launch:
         call_id = uuid.uuid4().hex
+        timeout = math.inf if call.timeout is None else call.timeout
         return Launch(
             argv=launch_line(
                 self._binary,
@@ -130,11 +131,12 @@ class ClaudeCLI:
                 scratch=space.scratch,
                 overrides=self._environment,
                 unset=self._unset,
+                timeout=timeout,
             ),
             cwd=space.work,
             stdin=stdin_lines(call),
             call_id=call_id,
-            timeout=math.inf if call.timeout is None else call.timeout,
+            timeout=timeout,
         )
 
     @asynccontextmanager

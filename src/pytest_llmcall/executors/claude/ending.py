@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -17,7 +17,9 @@ from pytest_llmcall.errors import ConfigurationError, InfrastructureError, NoRep
 from pytest_llmcall.executors.claude.argv import missing_tools
 from pytest_llmcall.executors.claude.failures import failed_result, failed_start
 from pytest_llmcall.executors.claude.process import Cause, Finished
+from pytest_llmcall.executors.claude.servers import BY_HAND, MORE_TIME, death, silent_servers, start_fault
 from pytest_llmcall.executors.claude.stream import Event, LineTooLongError, Transcript
+from pytest_llmcall.executors.claude.traces import ServerLog, complaints
 from pytest_llmcall.executors.models import parse_model
 from pytest_llmcall.reply import MISSING, Ending, Reply, Usage
 
@@ -35,14 +37,14 @@ _ENDING_OF_REASON: Final = {
 }
 
 
-def reply_from(call: Call, finished: Finished, transcript: Transcript, *, server_errors: str = "") -> Reply:
+def reply_from(call: Call, finished: Finished, transcript: Transcript, *, servers: Sequence[ServerLog] = ()) -> Reply:
     """Return the reply of a finished process.
 
     Args:
         call: What was asked.
         finished: How the process ended.
         transcript: What it wrote.
-        server_errors: What MCP servers complained about.
+        servers: What the CLI has noted of the MCP servers.
 
     Raises:
         TimedOut: The deadline passed before there was a result.
@@ -50,10 +52,10 @@ def reply_from(call: Call, finished: Finished, transcript: Transcript, *, server
         InfrastructureError: Another try may work.
     """
     try:
-        return _judged(call, finished, transcript)
+        return _judged(call, finished, transcript, servers)
     except NoReply as none:
         none.received = none.received or transcript.all_text
-        detail = "\n".join(filter(None, (none.detail.strip(), server_errors if none is transcript.fault else "")))
+        detail = "\n".join(filter(None, (none.detail.strip(), complaints(servers) if none is transcript.fault else "")))
         # What did not start has said why on stderr, and that is the detail already.
         stderr = "" if detail and detail in finished.stderr else finished.stderr
         none.detail = "\n".join(filter(None, (detail, _end_of(stderr, transcript))))
@@ -70,15 +72,12 @@ def init_fault(call: Call, init: Event) -> NoReply | None:
             scope="call",
             remedy="take a tool's name from the documentation of Claude Code; case counts",
         )
-    return _server_fault(call, init)
+    return start_fault(call, init)
 
 
-def _judged(call: Call, finished: Finished, transcript: Transcript) -> Reply:
+def _judged(call: Call, finished: Finished, transcript: Transcript, servers: Sequence[ServerLog]) -> Reply:
     if finished.cause is Cause.DEADLINE:
-        raise TimedOut(
-            f"no reply within {call.timeout:g} s",
-            remedy="give the call a longer timeout, or find in what was received why it takes so long",
-        )
+        raise _too_late(call, transcript, servers)
     fault = finished.fault or transcript.fault
     if isinstance(fault, LineTooLongError):
         raise ConfigurationError(f"the claude CLI wrote too much: {fault}", scope="call", remedy="ask for less at once")
@@ -90,10 +89,22 @@ def _judged(call: Call, finished: Finished, transcript: Transcript) -> Reply:
     ending = _ending(call, result, transcript)
     if ending is None:
         raise failed_result(result, transcript)
-    if ending is Ending.COMPLETED and not any(transcript.answers):
+    if ending is Ending.COMPLETED and not transcript.was_answered:
         raise InfrastructureError("the claude CLI ended without asking the model", detail=str(result.get("result", "")))
+    died = death(call, transcript.tool_uses(), servers)
+    if died is not None:
+        raise died
     _check_model(call, transcript)
     return _reply(call, ending, result, transcript, finished)
+
+
+def _too_late(call: Call, transcript: Transcript, servers: Sequence[ServerLog]) -> TimedOut:
+    reason = f"no reply within {call.timeout:g} s"
+    # The CLI sets itself up only when all servers have answered, or have had their time.
+    silent = silent_servers(call, servers) if transcript.init is None else ""
+    if silent:
+        return TimedOut(f"{reason}: {silent}", detail=complaints(servers), remedy=f"{BY_HAND}; {MORE_TIME}")
+    return TimedOut(reason, remedy="give the call a longer timeout, or find in what was received why it takes so long")
 
 
 def _ending(call: Call, result: Event, transcript: Transcript) -> Ending | None:
@@ -179,10 +190,9 @@ def _cost(result: Event) -> float | None:
 
 def _check_model(call: Call, transcript: Transcript) -> None:
     name = parse_model(call.model or "max/default")
-    answered = {str(message["model"]) for message in transcript.answers if message.get("model")}
     if not name.full_id or name.model is None:
         return
-    others = sorted(model for model in answered if _bare_id(model) != _bare_id(name.model))
+    others = sorted(model for model in {*transcript.models} if _bare_id(model) != _bare_id(name.model))
     if others:
         raise ConfigurationError(
             f"{', '.join(others)} answered instead of {name.model}",
@@ -197,22 +207,6 @@ def _bare_id(model: str) -> str:
     bare = model[max(start, 0) :].lower().removesuffix("[1m]")
     bare = re.sub(r"(-v\d+)?(:\d+)?$", "", bare)
     return re.sub(r"[-@]\d{8}$", "", bare)
-
-
-def _server_fault(call: Call, init: Event) -> NoReply | None:
-    statuses = {str(each.get("name")): str(each.get("status")) for each in init.get("mcp_servers") or ()}
-    bad = {server.name: statuses.get(server.name, "missing") for server in call.mcp}
-    bad = {name: status for name, status in bad.items() if status != "connected"}
-    if not bad:
-        return None
-    listed = ", ".join(f"{name!r} ({status})" for name, status in bad.items())
-    errors = [str(each.get("message", each)) for each in init.get("mcp_server_errors") or ()]
-    reason = f"MCP server not connected: {listed}"
-    if "pending" in bad.values():
-        return InfrastructureError(reason, detail="\n".join(errors), remedy="give it more time with MCP_TIMEOUT (ms)")
-    return ConfigurationError(
-        reason, scope="call", detail="\n".join(errors), remedy="start the server's command by hand and see what it says"
-    )
 
 
 def _no_result(finished: Finished, transcript: Transcript) -> NoReply:

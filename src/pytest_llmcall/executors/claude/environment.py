@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -35,9 +36,8 @@ QUIET: Final = {
 # What a user may want otherwise, so theirs stands. The deadline of the call bounds all of it anyway.
 DEFAULTS: Final = {
     "CLAUDE_CODE_MAX_RETRIES": "3",  # the CLI's own 10 would eat a call's deadline unseen
-    "MCP_TIMEOUT": "30000",
-    "MCP_CONNECT_TIMEOUT_MS": "30000",
 }
+SERVER_S: Final = 30.0
 
 
 def child_environment(
@@ -48,6 +48,7 @@ def child_environment(
     scratch: Path,
     overrides: Mapping[str, str],
     unset: Sequence[str] = (),
+    timeout: float = math.inf,
 ) -> dict[str, str]:
     """Return the environment of a call's process.
 
@@ -58,9 +59,16 @@ def child_environment(
         scratch: Where the CLI and its tools put sockets and temporary files; it leaves some behind.
         overrides: The last word, for example where the API is.
         unset: Names to drop from what is inherited.
+        timeout: How many seconds the call may take.
     """
     dropped = {*NESTING, *unset}
     kept = {name: value for name, value in inherited.items() if name not in dropped}
     marks = {RUN_MARK: run_id, CALL_MARK: call_id}
     folders = {"CLAUDE_CODE_TMPDIR": os.fspath(scratch), "TMPDIR": os.fspath(scratch)}
-    return {**DEFAULTS, **kept, **QUIET, **folders, **marks, **overrides}
+    return {**DEFAULTS, **_server_times(timeout), **kept, **QUIET, **folders, **marks, **overrides}
+
+
+def _server_times(timeout: float) -> dict[str, str]:
+    # A server that does not answer is named by the CLI when its time is over; the deadline must not come before.
+    wait_ms = str(max(1, int(min(SERVER_S, timeout / 2) * 1000)))
+    return {"MCP_TIMEOUT": wait_ms, "MCP_CONNECT_TIMEOUT_MS": wait_ms}

@@ -94,6 +94,7 @@ class Transcript:
         self.init: Event | None = None
         self.result: Event | None = None
         self._pieces: list[str] = []
+        self._began: dict[str, None] = {}
 
     def add(self, event: Event) -> None:
         """Take one event."""
@@ -165,8 +166,18 @@ class Transcript:
     @property
     def model(self) -> str | None:
         """The model that answered last."""
-        models = [message["model"] for message in self.answers if isinstance(message.get("model"), str)]
-        return models[-1] if models else None
+        return next(reversed(self.models), None)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models that answered; an answer without any content begins, but is no message."""
+        named = [message["model"] for message in self.answers if isinstance(message.get("model"), str)]
+        return tuple(named or self._began)
+
+    @property
+    def was_answered(self) -> bool:
+        """Whether the model was asked and answered, be it with nothing."""
+        return bool(self._began) or any(True for _ in self.answers)
 
     def tool_uses(self) -> tuple[ToolUse, ...]:
         """Return every tool use in order, with what it gave back."""
@@ -199,6 +210,7 @@ class Transcript:
         inner = _mapping(event.get("event"))
         if inner.get("type") == "message_start":
             self._pieces.clear()
+            self._began[str(_mapping(inner.get("message")).get("model"))] = None
         delta = _mapping(inner.get("delta"))
         if delta.get("type") == "text_delta":
             self._pieces.append(str(delta.get("text", "")))
