@@ -66,6 +66,20 @@ def test_exitfirst_stops_what_is_in_flight_and_says_so(
     result.stdout.fnmatch_lines(["4 calls: *3 of unknown cost"])
 
 
+def test_what_ran_alone_is_said_with_its_reason(run: Run, write: Write, model: ScriptedModel) -> None:
+    alone = "  - {id: alone, prompt: x, validate: [not_empty], marks: [{usefixtures: [monkeypatch]}]}\n"
+    write("cases.llm.yaml", cases(1) + alone)
+    model.default(Text("ok"))
+    result = run()
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["1 ran alone: monkeypatch*"])
+
+
+def test_the_debugger_turns_lanes_off_in_one_line(run: Run, write: Write) -> None:
+    write("cases.llm.yaml", cases(1))
+    run("--pdb", "--llm-claude=/no/such/claude").stdout.fnmatch_lines(["llmcall: --pdb: items run one after another"])
+
+
 def test_workers_of_xdist_share_the_limit_and_report_to_their_controller(
     run: Run, write: Write, model: ScriptedModel, outcomes: Outcomes
 ) -> None:
