@@ -30,7 +30,8 @@ def test_every_call_is_answered_by_the_embedded_model(
     write(
         "cases.llm.yaml",
         "cases:\n"
-        "  - {id: asked, model: max/opus, prompt: What is the capital of France?, validate: [{contains: Paris}]}\n"
+        "  - {id: asked, model: max/opus, system: 'You are Ada, a librarian.', prompt: Who are you?, "
+        "validate: [{contains: Ada}]}\n"
         "  - {id: too_hard, prompt: x, needs: [capable-model], validate: [not_empty]}\n",
     )
     result = run("--llm-local", "-rs")
