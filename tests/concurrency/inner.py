@@ -13,7 +13,8 @@ from xml.etree import ElementTree as ET
 
 TORTURE = Path(__file__).parent / "torture"
 _COMMON = (
-    *("-p", "no:llmcall", "-c", os.devnull),
+    # Only what the trees need: loading every installed plugin takes longer than most of the runs.
+    *("-p", "pytest_asyncio.plugin", "-p", "anyio.pytest_plugin", "-c", os.devnull),
     *("-o", "asyncio_mode=auto"),
     *("-o", "asyncio_default_test_loop_scope=session"),
     *("-o", "asyncio_default_fixture_loop_scope=session"),
@@ -88,7 +89,7 @@ def run(
     """
     record = out / f"record-{lanes}-{fiber}.json"
     line = _command(root, lanes=lanes, fiber=fiber, record=record, args=args, only=only)
-    env = {**os.environ, **(environment or {})}
+    env = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **(environment or {})}
     done = subprocess.run(line, capture_output=True, text=True, timeout=timeout, check=False, cwd=root, env=env)
     return _read(record, code=done.returncode, stdout=done.stdout, stderr=done.stderr)
 
