@@ -38,7 +38,7 @@ def run_case(
     try:
         reply: Reply = wait(executor.execute(call))
         outcome = Outcome(status=Status.NOT_JUDGED, call=call, reply=reply)
-        verdicts, broken = judge_all(validators, reply, wait)
+        verdicts, broken = judge_all(validators, reply, wait, timeout=call.timeout)
         status = _status(broken, failed=not all(verdict.passed for verdict in verdicts))
         outcome = Outcome(status=status, call=call, reply=reply, verdicts=verdicts, broken=broken)
     except NoReply as error:
