@@ -14,5 +14,5 @@ from pytest_llmcall.executors.claude import ClaudeCLI, Guardian
 binary, run_id, temporary = sys.argv[1:]
 tempfile.tempdir = temporary
 call = Call(messages=(Message(role="user", content="Hi"),), model="max/default", timeout=600)
-with Guardian.start(run_id) as guardian:
+with Guardian.start(run_id, grace_s=0.2) as guardian:
     anyio.run(ClaudeCLI(Path(binary), run_id=run_id, guardian=guardian).execute, call)

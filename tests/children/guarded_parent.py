@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -26,8 +27,17 @@ def child(code: str, **fields: Any) -> int:
     return process.pid
 
 
+def lose(guardian: Guardian) -> None:
+    first = guardian.pid
+    os.kill(first, signal.SIGKILL)
+    end = time.monotonic() + 10
+    while guardian.pid == first:
+        assert time.monotonic() < end, "the guardian was not replaced"
+        time.sleep(0.01)
+
+
 def main(how: str, run_id: str, folder: str) -> None:
-    guardian = Guardian.start(run_id)
+    guardian = Guardian.start(run_id, look_s=0.2, grace_s=0.2)
     registered = child(RESISTING if how == "resists" else PLAIN, start_new_session=True)
     guardian.register(registered)
     marked = child(PLAIN, start_new_session=True, env={**os.environ, RUN_MARK: run_id})
@@ -38,6 +48,8 @@ def main(how: str, run_id: str, folder: str) -> None:
     forked = os.fork() if how == "forks" else None
     if forked == 0:
         time.sleep(600)
+    if how == "loses":
+        lose(guardian)
     pids = {"guardian": guardian.pid, "registered": registered, "marked": marked, "forgotten": forgotten}
     sys.stdout.write(json.dumps({**pids, "forked": forked}) + "\n")
     sys.stdout.flush()

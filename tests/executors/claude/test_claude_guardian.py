@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
@@ -113,15 +114,43 @@ def test_a_run_without_leftovers_ends_with_its_folders_gone(folder: Path) -> Non
     assert not folder.exists()
 
 
-def test_a_killed_guardian_is_replaced_and_told_everything(folder: Path) -> None:
-    with Guardian.start(uuid.uuid4().hex) as guardian:
-        guardian.register_folder(folder)
-        first = guardian.pid
-        os.kill(first, signal.SIGKILL)
-        os.waitid(os.P_PID, first, os.WEXITED | os.WNOWAIT)
-        guardian.forget(2**22)
-        assert guardian.pid != first
+def test_a_guardian_that_is_killed_while_nothing_else_happens_is_replaced_and_told_everything(
+    parents: list[Parent], folder: Path
+) -> None:
+    parents.append(parent := Parent("loses", folder))
+    parent.process.kill()
+    parent.process.wait()
+    parent.wait_until_gone("registered", "marked", "guardian")
+    assert parent.is_up("forgotten")
     assert not folder.exists()
+
+
+def test_a_guardian_that_is_killed_again_and_again_is_replaced_each_time() -> None:
+    with Guardian.start(uuid.uuid4().hex) as guardian:
+        for _ in range(3):
+            before = guardian.pid
+            os.kill(before, signal.SIGKILL)
+            anyio.run(changed, guardian, before)
+        last = guardian.pid
+    assert not is_running(last)
+
+
+def test_what_is_registered_while_the_guardian_is_dead_is_not_lost(folder: Path) -> None:
+    with Guardian.start(uuid.uuid4().hex) as guardian:
+        first = guardian.pid
+        with guardian._lock:  # keeps the watcher from replacing it meanwhile
+            os.kill(first, signal.SIGKILL)
+            guardian._process.wait()
+            guardian._folders.add(str(folder))
+            guardian._say(f"@{folder}")
+        anyio.run(changed, guardian, first)
+    assert not folder.exists()
+
+
+def test_no_watcher_is_left_after_the_run() -> None:
+    with Guardian.start(uuid.uuid4().hex):
+        assert "llmcall-guardian" in [thread.name for thread in threading.enumerate()]
+    assert "llmcall-guardian" not in [thread.name for thread in threading.enumerate()]
 
 
 def test_a_killed_parent_that_was_asking_leaves_nothing(fake: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,6 +170,12 @@ def test_a_killed_parent_that_was_asking_leaves_nothing(fake: Asking, monkeypatc
     finally:
         parent.kill()
         parent.wait()
+
+
+async def changed(guardian: Guardian, before: int) -> None:
+    with anyio.fail_after(10):
+        while guardian.pid == before:  # noqa: ASYNC110 - a thread sets no event of this loop
+            await anyio.sleep(0.01)
 
 
 async def gone(pids: list[int]) -> None:

@@ -15,18 +15,16 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-_LOOK_S: Final = 1.0
-_GRACE_S: Final = 1.0
 _PIECE: Final = 65536
 
 
 def main() -> None:
     """Wait, then clean up."""
-    mark, run_id, parent, libraries = sys.argv[1:5]
-    groups, folders = _listen(int(parent))
+    mark, run_id, parent, libraries, look_s, grace_s = sys.argv[1:7]
+    groups, folders = _listen(int(parent), float(look_s))
     sys.path.append(libraries)
     leftovers = _load("leftovers")
-    _end_groups(leftovers, groups)
+    _end_groups(leftovers, groups, float(grace_s))
     leftovers.end_marked(mark, run_id)
     for group in groups:  # a CLI leads its group, so both have one number
         leftovers.remove_socket(group)
@@ -34,13 +32,13 @@ def main() -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _listen(parent: int) -> tuple[set[int], set[str]]:
+def _listen(parent: int, look_s: float) -> tuple[set[int], set[str]]:
     groups: set[int] = set()
     folders: set[str] = set()
     rest = b""
     while True:
         # A process that pytest forked may hold the pipe open, so its end is not the only sign.
-        ready, _, _ = select.select([0], [], [], _LOOK_S)
+        ready, _, _ = select.select([0], [], [], look_s)
         piece = os.read(0, _PIECE) if ready else b""
         *lines, rest = (rest + piece).split(b"\n")
         for line in lines:
@@ -59,10 +57,10 @@ def _note(line: str, groups: set[int], folders: set[str]) -> None:
         folders.add(value)
 
 
-def _end_groups(leftovers: Any, groups: set[int]) -> None:
+def _end_groups(leftovers: Any, groups: set[int], grace_s: float) -> None:
     members = [process for group in groups for process in leftovers.family(group)] if sys.platform != "linux" else []
     alive = {group for group in groups if leftovers.signal_group(group, signal.SIGTERM)}
-    end = time.monotonic() + _GRACE_S
+    end = time.monotonic() + grace_s
     while alive and time.monotonic() < end:
         time.sleep(0.02)
         alive = {group for group in alive if leftovers.signal_group(group, 0)}
