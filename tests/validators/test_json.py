@@ -180,6 +180,7 @@ FIELD: list[Row] = [
     (field("tags", contains=True), PERSONS, NO, ""),
     (field("age", contains="3"), PERSONS, NO, ""),
     (field("name", matches="^J.*n$"), PERSONS, YES, ""),
+    (v.field("a", matches="^.$"), '{"a": "e\u0301"}', YES, ""),
     (field("name", matches="^j"), PERSONS, NO, "to match"),
     (field("age", matches="30"), PERSONS, NO, ""),
     (field("age", min=30, max=30), PERSONS, YES, ""),

@@ -30,6 +30,17 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("regex", ".*", "cannot say no"),
     ("regex", "x?", "cannot say no"),
     ("regex", "^[^x]*", "cannot say no"),
+    ("regex", ".*$", "cannot say no"),
+    ("regex", "$", "cannot say no"),
+    ("regex", "a*$", "cannot say no"),
+    ("regex", r"x*\Z", "cannot say no"),
+    ("regex", "(^|x)", "cannot say no"),
+    ("regex", "(?=)", "cannot say no"),
+    ("regex", r"^|\bfoo", "cannot say no"),
+    ("regex", {"pattern": "^.*$", "multiline": True}, "cannot say no"),
+    ("regex", {"pattern": ".*", "full": True, "dotall": True}, "cannot say no"),
+    ("regex", {"pattern": r"[\s\S]*", "full": True}, "cannot say no"),
+    ("field", {"path": "a", "matches": ".*$"}, "cannot say no"),
     ("regex", {"pattern": "(", "dotall": 1}, "dotall must be true or false"),
     ("min_words", 0, "count must be a whole number of at least 1, not 0"),
     ("max_words", 0, "at least 1"),
@@ -128,7 +139,14 @@ def test_the_short_and_the_long_form_make_what_python_makes(name: str, params: A
     assert v.build(name, params) == same
 
 
-@pytest.mark.parametrize("pattern", ["^$", "^(?!.*x)", "a|b", "(?i)a", r"\bx?\b", "^[^<]*$", "x+"])
+CAN_SAY_NO = [
+    *("^$", "^(?!.*x)", "a|b", "(?i)a", r"\bx?\b", "^[^<]*$", "x+", "^.*$", r"^\D*$", "^(?!.*sorry)[\\s\\S]*$"),
+    *(r"^[\s\S]{0,500}$", r"\A[\s\S]{0,500000}\Z", r"^(?s:.*)(?<!\.)$", r"^[^\u4e00-\u9fff]*$", r"^[\x00-\x7f]*$"),
+    *(r"^[^\u2318]*$", r"^(?:[^f]|f(?:[^o]|$))*$", r"^(?:.*\n?){0,3}$", r"^[^é]*$"),
+]
+
+
+@pytest.mark.parametrize("pattern", CAN_SAY_NO)
 def test_patterns_that_can_say_no_are_not_refused(pattern: str) -> None:
     assert v.regex(pattern).pattern == pattern
 

@@ -54,6 +54,76 @@ CONTAINS: list[Row] = [
     (v.contains("Ő", whole_word=True), "az Ő.", YES, ""),
 ]
 
+LONGER = [
+    ("500", "12,500"),
+    ("000", "42,000"),
+    ("5", "it is .5"),
+    ("5", "-.5"),
+    ("42", "42,5"),
+    ("42", "42\u202f000"),
+    ("000", "42\u202f000"),
+    ("42", "42\u00a0000"),
+    ("42", "42'000"),
+    ("42", "42\u2019000"),
+    ("42", "42/7"),
+    ("7", "42/7"),
+    ("42", "42\uff0e5"),
+    ("42", "\u201342"),
+    ("42", "\u221242"),
+    ("42", "it is \u201342"),
+    ("42", "(-42)"),
+    ("42", "x=-42"),
+    ("42", "1e-42"),
+    ("42", "1E\u221242"),
+    ("42", "42e5"),
+    ("42", "42,0001"),
+    ("42", "42.5"),
+    ("1", "1.2.3"),
+    ("2", "1.2.3"),
+    ("234", "1,234,567"),
+    ("34", "12,34,567"),
+    ("1", "1,234,567.89"),
+    ("42", "42,43"),
+    ("42", "42\u00bd"),
+    ("42 km", "1,42 km"),
+    ("about 42", "about 42.5"),
+    ("42", "42\u066b5"),
+]
+
+ALONE = [
+    ("42", "It is 42."),
+    ("42", "42, 43"),
+    ("42", "(42)"),
+    ("42", "42%"),
+    ("42", "$42"),
+    ("42", "x=42"),
+    ("42", "is 42!"),
+    ("42", "40-42"),
+    ("40", "40-42"),
+    ("42", "40\u201342"),
+    ("42", "- 42"),
+    ("42", "the answer--42"),
+    ("42", "file-42"),
+    ("42", "12:42"),
+    ("42", "wait...42"),
+    ("42", "No.42"),
+    ("42", "41,42,43"),
+    ("2.5", "1.5,2.5,3.5"),
+    ("43", "41,42,43"),
+    ("12,500", "it is 12,500."),
+    ("-42", "it is -42"),
+    ("42", "142 or 4.2 or 42"),
+    ("42", "42 000"),
+    ("42", "in\u00a042\u00a0days"),
+    (".5", "it is .5"),
+    ("42", "42\u00a02023"),
+]
+
+NUMBERS: list[tuple[str, str, bool]] = [
+    *((wanted, text, NO) for wanted, text in LONGER),
+    *((wanted, text, YES) for wanted, text in ALONE),
+]
+
 NOT_CONTAINS: list[Row] = [
     (v.not_contains("sorry"), "Sure.", YES, "found no 'sorry'"),
     (v.not_contains("sorry"), "", YES, ""),
@@ -93,6 +163,9 @@ REGEX: list[Row] = [
     (v.regex("a.b"), "a\nb", NO, ""),
     (v.regex("^(?!.*sorry)"), "so sorry", NO, ""),
     (v.regex("[[a]b"), "[b", YES, ""),
+    (v.regex("^caf\u00e9$"), "cafe\u0301", YES, ""),
+    (v.regex("^cafe\u0301$"), "caf\u00e9", YES, ""),
+    (v.regex("caf.", full=True), "cafe\u0301", YES, ""),
 ]
 
 COUNTS: list[Row] = [
@@ -102,6 +175,11 @@ COUNTS: list[Row] = [
     (v.max_words(1), "one two", NO, "wanted at most 1 word, found 2 words"),
     (v.min_words(3), "one two three", YES, ""),
     (v.min_words(3), "one two -", NO, "wanted at least 3 words, found 2 words"),
+    (v.max_words(1), "one\u2014two\u2014three", NO, "found 3 words"),
+    (v.max_words(1), "one\u2013two", NO, "found 2 words"),
+    (v.max_words(1), "one--two", NO, "found 2 words"),
+    (v.max_words(1), "one\u200btwo", NO, "found 2 words"),
+    (v.max_words(1), "well-known", YES, "found 1 word"),
     (v.min_words(1), "", NO, "found 0 words"),
     (v.min_words(1), " … ", NO, ""),
     (v.min_length(3), "abc", YES, "found 3 characters"),
@@ -110,18 +188,48 @@ COUNTS: list[Row] = [
     (v.max_length(3), "abc\n", NO, "found 4 characters"),
 ]
 
+BLANKS = (
+    "\u2800",
+    "\u3164",
+    "\uffa0",
+    "\u115f",
+    "\u1160",
+    "\ufe0f",
+    "\u200b",
+    "\u200d",
+    "\u2060",
+    "\u00ad",
+    "\u00a0\u3000",
+    "\u034f",
+    "\U000e0061",
+)
+
 NOT_EMPTY: list[Row] = [
     (v.not_empty(), "x", YES, "found 'x'"),
     (v.not_empty(), " . ", YES, ""),
     (v.not_empty(), "", NO, "an empty reply"),
     (v.not_empty(), " \n\t", NO, "nothing that can be seen"),
     (v.not_empty(), "\u200b\ufeff", NO, "nothing that can be seen"),
+    *((v.not_empty(), blank, NO, "nothing that can be seen") for blank in BLANKS),
+    *((v.not_empty(), seen, YES, "") for seen in ("\u4e2d", "\U0001f600", "\u2764\ufe0f", "\u2801", "$", "e\u0301")),
 ]
 
 
 @pytest.mark.parametrize("row", [*CONTAINS, *NOT_CONTAINS, *EQUALS, *REGEX, *COUNTS, *NOT_EMPTY], ids=repr)
 def test_text_is_judged_as_the_table_says(row: Row) -> None:
     check(row)
+
+
+@pytest.mark.parametrize(("wanted", "text", "passed"), NUMBERS)
+def test_a_number_is_no_part_of_a_longer_one(wanted: str, text: str, *, passed: bool) -> None:
+    reply = Reply(text=text, model="m")
+    assert v.contains(wanted, whole_word=True).judge(reply).passed is passed
+    assert v.not_contains(wanted, whole_word=True).judge(reply).passed is not passed
+    assert v.contains(wanted).judge(reply).passed
+
+
+def test_a_long_text_of_numbers_is_searched_once() -> None:
+    assert not v.contains("5", whole_word=True).judge(Reply(text="5." * 300_000 + "5", model="m")).passed
 
 
 def test_structured_data_alone_is_not_empty() -> None:

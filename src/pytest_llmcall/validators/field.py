@@ -23,7 +23,7 @@ from pytest_llmcall.validators.base import (
 )
 from pytest_llmcall.validators.json_text import NotJson, is_json, is_number, json_equal, judged_value, type_of
 from pytest_llmcall.validators.paths import JsonPath, format_path, look_up, parse_path
-from pytest_llmcall.validators.patterns import Pattern, compile_pattern, matches_everything
+from pytest_llmcall.validators.patterns import Pattern, comparable, compile_pattern, matches_everything
 from pytest_llmcall.verdict import Verdict
 
 _TYPES: Final = "string, integer, number, boolean, array, object or null"
@@ -129,6 +129,10 @@ def _contains(value: Any, wanted: Any) -> bool:
     return isinstance(value, list | tuple) and any(json_equal(each, wanted) for each in value)
 
 
+def _matches(value: str, wanted: str) -> bool:
+    return compile_pattern(wanted).search(comparable(value)) is not None
+
+
 def _length(value: Any) -> int | None:
     return len(value) if isinstance(value, str | list | tuple | Mapping) else None
 
@@ -138,7 +142,7 @@ _CONDITIONS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
     "one_of": lambda value, wanted: any(json_equal(value, each) for each in wanted),
     "type": _has_type,
     "contains": _contains,
-    "matches": lambda value, wanted: isinstance(value, str) and compile_pattern(wanted).search(value) is not None,
+    "matches": lambda value, wanted: isinstance(value, str) and _matches(value, wanted),
     "min": lambda value, wanted: is_number(value) and value >= wanted,
     "max": lambda value, wanted: is_number(value) and value <= wanted,
     "min_length": lambda value, wanted: (length := _length(value)) is not None and length >= wanted,

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import sys
+import unicodedata
 import warnings
+from collections.abc import Iterator
 from typing import Annotated, Final
 
 from pydantic import AfterValidator
@@ -11,7 +14,16 @@ from pydantic import AfterValidator
 from pytest_llmcall.validators.base import Kind, ParameterProblem, Text, unfit
 
 _LOOKS_AROUND: Final = re.compile(r"[\^$]|\\[AZbB]|\(\?(?:[=!]|<[=!])")
+_FORBIDS: Final = re.compile(r"\(\?<?!")
 _LEADING_ANCHOR: Final = re.compile(r"\^|\\A")
+
+_CHARACTERS: Final = (
+    *map(chr, range(128)),
+    *"\u00a0\u00e9\u00df\u0142\u0301\u03a9\u0416\u05d0\u0627\u0905\u0e01\u1e00\u200b\u2014\u20ac\u2192\u2260\u2800",
+    *"\u3042\u30a2\u4e2d\uac00\ud800\ue000\uff21\ufffd\U0001f600\U00020000",
+)
+_PAIRED: Final = 30
+_LONGEST: Final = 100_000
 
 
 def compile_pattern(pattern: str, flags: re.RegexFlag = re.NOFLAG) -> re.Pattern[str]:
@@ -26,17 +38,49 @@ def compile_pattern(pattern: str, flags: re.RegexFlag = re.NOFLAG) -> re.Pattern
         return re.compile(pattern, flags)
 
 
-def matches_everything(pattern: str) -> bool:
-    r"""Tell whether a search always succeeds, where that is certain.
+def comparable(text: str, *, ignore_case: bool = False) -> str:
+    """Return a text in the form in which texts are compared."""
+    composed = unicodedata.normalize("NFC", text)
+    return unicodedata.normalize("NFC", composed.casefold()) if ignore_case else composed
 
-    Without anything that looks around itself (`^ $ \b (?=`), a pattern that matches the empty text matches at the end
-    of every text.
+
+def matches_everything(pattern: str, flags: re.RegexFlag = re.NOFLAG, *, full: bool = False) -> bool:
+    r"""Tell whether a pattern fits every text, where that is certain or has been tried with many unlike texts.
+
+    Without anything that looks around itself (`^ $ \b (?=`), a pattern that matches the empty text is found at the end
+    of every text. What forbids a text (`(?!`), or allows one of great length, is not tried: it may say no to that.
     """
+    compiled = compile_pattern(pattern, flags)
+    fits = compiled.fullmatch if full else compiled.search
+    if fits("") is None:
+        return False
     rest = _LEADING_ANCHOR.sub("", pattern, count=1) if _LEADING_ANCHOR.match(pattern) else pattern
-    return compile_pattern(pattern).fullmatch("") is not None and not _LOOKS_AROUND.search(rest.replace("[^", "["))
+    if not full and not _LOOKS_AROUND.search(rest.replace("[^", "[")):
+        return True
+    largest = max(map(int, re.findall(r"\d{1,9}", pattern)), default=0)
+    if _FORBIDS.search(pattern) or largest > _LONGEST:
+        return False
+    return all(fits(text) for text in _trials(pattern, largest + 300))
+
+
+def _trials(pattern: str, longest: int) -> Iterator[str]:
+    # From short to long: a pattern that backtracks without end on a long text has mostly said no to a short one.
+    own = _own_characters(pattern)
+    yield from (*_CHARACTERS, *own)
+    yield from ("a\n", "\na", "a\nb", "\n\n", "a b", " a ", "a1", "1a", "aa", "42", "!?")
+    yield from (one + other for one in own[:_PAIRED] for other in own[:_PAIRED])
+    yield pattern
+    yield from (unit * longest for unit in ("a", "a ", "a\n", "1", "\n"))
+
+
+def _own_characters(pattern: str) -> list[str]:
+    escaped = re.findall(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8}))", pattern)
+    codes = [int("".join(each), 16) for each in escaped]
+    return list(dict.fromkeys((*pattern, *(chr(code) for code in codes if code <= sys.maxunicode))))
 
 
 def _compilable(pattern: str) -> str:
+    pattern = comparable(pattern)
     try:
         compile_pattern(pattern)
     except re.error as error:

@@ -1,14 +1,14 @@
 """Validators of the reply's text: what it contains, equals and matches, and how long it is.
 
-Texts are compared in Unicode's composed form (NFC), so that an accent matches however it was written.
+Texts are compared in Unicode's composed form (NFC), patterns and texts that they search included, so that an accent
+matches however it was written. Lengths are counted as the text came.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from dataclasses import KW_ONLY
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -27,14 +27,12 @@ from pytest_llmcall.validators.base import (
     quote,
     show,
 )
-from pytest_llmcall.validators.patterns import Pattern, compile_pattern, matches_everything
+from pytest_llmcall.validators.patterns import Pattern, comparable, compile_pattern, matches_everything
+from pytest_llmcall.validators.words import Words, can_be_seen, count_words
 from pytest_llmcall.verdict import Verdict
 
 _Several = Annotated[list[Text], Field(min_length=1)] | Annotated[tuple[Text, ...], Field(min_length=1)]
 Texts = Annotated[Text | _Several, Kind("a text that is not empty, or a list of such texts")]
-
-_NUMBER_BEFORE: Final = re.compile(r"\d\.")
-_NUMBER_AFTER: Final = re.compile(r"\.\d|,\d{3}(?!\d)")
 
 
 @dataclass(frozen=True, slots=True, config=PARAMETERS)
@@ -120,14 +118,16 @@ class Regex(BuiltIn):
 
     def __post_init__(self) -> None:
         """Refuse a pattern that cannot say no."""
-        if not self.full and matches_everything(self.pattern):
-            message = f"{self.pattern!r} matches every text, so it cannot say no; anchor it or ask for `full: true`"
+        if matches_everything(self.pattern, self._flags, full=self.full):
+            remedy = "" if self.full else "; anchor it or ask for `full: true`"
+            message = f"{self.pattern!r} matches every text, so it cannot say no{remedy}"
             raise ParameterError(self.name, [ParameterProblem(path=("pattern",), message=message)])
 
     def judge(self, reply: Reply) -> Verdict:
         """Say yes if the pattern matches."""
         pattern = compile_pattern(self.pattern, self._flags)
-        match = pattern.fullmatch(reply.text) if self.full else pattern.search(reply.text)
+        text = comparable(reply.text)
+        match = pattern.fullmatch(text) if self.full else pattern.search(text)
         whole = "the whole text to match" if self.full else "a match of"
         if match is None:
             return self.verdict(False, f"wanted {whole} {quote(self.pattern)}, found {quote(reply.text)}")
@@ -193,29 +193,18 @@ class MaxLength(BuiltIn):
 
 @dataclass(frozen=True, slots=True, config=PARAMETERS)
 class NotEmpty(BuiltIn):
-    """The reply says something: its text is more than white space, or structured data came that is not empty."""
+    """The reply says something: its text holds something visible, or structured data came that is not empty."""
 
     name: ClassVar[str] = "not_empty"
 
     def judge(self, reply: Reply) -> Verdict:
-        """Say no to white space and invisible characters alone."""
-        if any(char.isprintable() and not char.isspace() for char in reply.text):
+        """Say no to white space, blanks and invisible characters alone."""
+        if can_be_seen(reply.text):
             return self.verdict(True, f"found {quote(reply.text)}")
         if reply.data not in (MISSING, None, "", [], {}):
             return self.verdict(True, f"the text is empty, the structured data is {show(reply.data)}")
         found = "an empty reply" if not reply.text else f"nothing that can be seen: {quote(reply.text)}"
         return self.verdict(False, f"wanted a reply that is not empty, found {found}")
-
-
-def count_words(text: str) -> int:
-    """Return how many words a text has: what stands between white space and holds a letter or a digit."""
-    return sum(any(map(str.isalnum, piece)) for piece in text.split())
-
-
-def comparable(text: str, *, ignore_case: bool) -> str:
-    """Return a text in the form in which texts are compared."""
-    composed = unicodedata.normalize("NFC", text)
-    return unicodedata.normalize("NFC", composed.casefold()) if ignore_case else composed
 
 
 def _listed(text: str | list[str] | tuple[str, ...]) -> tuple[str, ...]:
@@ -224,32 +213,13 @@ def _listed(text: str | list[str] | tuple[str, ...]) -> tuple[str, ...]:
 
 def _find(text: str, asked: Contains | NotContains, wanted: str) -> int | None:
     wanted = comparable(wanted, ignore_case=asked.ignore_case)
+    words = Words(text)
     at = text.find(wanted)
     while at >= 0:
-        if not asked.whole_word or _stands_alone(text, at, at + len(wanted)):
+        if not asked.whole_word or words.stands_alone(at, at + len(wanted)):
             return at
         at = text.find(wanted, at + 1)
     return None
-
-
-def _stands_alone(text: str, start: int, end: int) -> bool:
-    if any(_is_word_character(char) for char in (text[start - 1 : start], text[end : end + 1])):
-        return False
-    # A number goes on over its sign, its decimal point and its thousands: 42 is not a word of -42, 42.5 and 42,000.
-    if text[start].isdigit() and (
-        _NUMBER_BEFORE.fullmatch(text[max(0, start - 2) : start]) or _is_negative(text, start)
-    ):
-        return False
-    return not (text[end - 1].isdigit() and _NUMBER_AFTER.match(text, end))
-
-
-def _is_negative(text: str, start: int) -> bool:
-    return text[start - 1 : start] in ("-", "\u2212") and not _is_word_character(text[start - 2 : start - 1])
-
-
-def _is_word_character(char: str) -> bool:
-    # Marks belong to the letter before them: without them a vowel sign would end a word of Hindi.
-    return char != "" and (char.isalnum() or char == "_" or unicodedata.category(char).startswith("M"))
 
 
 def _around(text: str, at: int) -> str:
