@@ -19,6 +19,7 @@ _PIECES = (
     "threads",
     "shared_context",
     "subtests",
+    "visits",
 )
 
 

@@ -1,4 +1,7 @@
-"""Which item starts when: lanes while there is room, a barrier before and after every item that must run alone."""
+"""Which item starts when: lanes while there is room, a barrier before and after every item that must run alone.
+
+An item whose module or class is visited again waits for the end of the earlier visit, and the items after it do, too.
+"""
 
 import contextvars
 from collections import deque
@@ -10,6 +13,7 @@ from pytest_llmcall.concurrency.hub import Hub
 from pytest_llmcall.concurrency.lane import CURRENT_ITEM
 from pytest_llmcall.concurrency.protocol import run_in_lane
 from pytest_llmcall.concurrency.summary import RanAlone, Tally
+from pytest_llmcall.concurrency.visits import Visits
 
 
 class Admission:
@@ -19,6 +23,7 @@ class Admission:
         self,
         session: pytest.Session,
         hub: Hub,
+        visits: Visits,
         *,
         lanes: int,
         alone: Callable[[pytest.Item], str | None],
@@ -26,6 +31,7 @@ class Admission:
     ) -> None:
         self._session = session
         self._hub = hub
+        self._visits = visits
         self._lanes = lanes
         self._alone = alone
         self._tally = tally
@@ -62,6 +68,8 @@ class Admission:
         while self._waiting and self._has_room() and not self.stopping:
             item = self._waiting[0]
             reason = self._reason(item)
+            if self._hub.lanes and not self._visits.may_start(item):
+                return
             if reason is None:
                 self._start(self._waiting.popleft())
             elif self._hub.lanes:

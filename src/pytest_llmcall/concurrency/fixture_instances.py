@@ -1,4 +1,4 @@
-"""One FixtureDef object per fixture instance: per definition, scope node and parameters.
+"""One FixtureDef object per fixture instance: per definition, visit of the scope node and parameters.
 
 pytest keeps a fixture's value on its one FixtureDef and lets the next item overwrite it. Items that overlap need the
 values side by side, else one test is handed the fixture of another.
@@ -19,6 +19,7 @@ from _pytest.scope import Scope
 from pytest_llmcall.concurrency.locks import Locks
 from pytest_llmcall.concurrency.shared_context import SharedContext
 from pytest_llmcall.concurrency.tracebacks import hide
+from pytest_llmcall.concurrency.visits import Visits
 
 # A test's traceback shows the test's frames: pytest hides those of modules that say so.
 __tracebackhide__ = hide
@@ -32,7 +33,8 @@ _SOURCE = "_lanes_source"
 class FixtureInstances:
     """Hands each item the instances that are its own."""
 
-    def __init__(self, session: pytest.Session, locks: Locks) -> None:
+    def __init__(self, session: pytest.Session, locks: Locks, visits: Visits) -> None:
+        self._visits = visits
         self._manager = session._fixturemanager  # noqa: SLF001 - there is no public way to a fixture's definitions
         self._stock_getfixturedefs = self._manager.getfixturedefs
         self._locks = locks
@@ -72,7 +74,7 @@ class FixtureInstances:
         if node is item:
             own = item.stash.setdefault(_OWN, {})
             return own.get(id(source)) or own.setdefault(id(source), _copy_of(source))
-        key = (source, node, params)
+        key = (source, self._visits.of(item, node), params)
         instance = self._shared.get(key)
         if instance is None:
             # Of an unparametrized session fixture there is only one: other plugins may keep the original.

@@ -25,6 +25,7 @@ from pytest_llmcall.concurrency.setup_tree import TreeSetupState
 from pytest_llmcall.concurrency.subtests import route_subtests
 from pytest_llmcall.concurrency.summary import LanesSummary, Tally
 from pytest_llmcall.concurrency.tracebacks import hide
+from pytest_llmcall.concurrency.visits import Visits
 from pytest_llmcall.concurrency.waiting import WAITER, Solo
 from pytest_llmcall.concurrency.watchdog import Watchdog
 
@@ -118,13 +119,14 @@ class LanesPlugin:
     def _run_lanes(self, session: pytest.Session) -> None:
         hub = self._hub = Hub(session.config, fiber=self._fiber, tally=self._tally)
         WAITER.set(hub)
-        admission = Admission(session, hub, lanes=self._lanes, alone=self._reason, tally=self._tally)
+        visits = Visits(session.items)
+        admission = Admission(session, hub, visits, lanes=self._lanes, alone=self._reason, tally=self._tally)
         self._tree = session._setupstate = TreeSetupState(  # noqa: SLF001 - pytest has no other place for it
-            session.items, locks=hub.locks, stopping=lambda: admission.stopping, after_item=self._after_item
+            visits, locks=hub.locks, stopping=lambda: admission.stopping, after_item=self._after_item
         )
         if session.config.pluginmanager.has_plugin("rerunfailures"):
             self._tree.tolerate_reruns()
-        self._instances = FixtureInstances(session, hub.locks)
+        self._instances = FixtureInstances(session, hub.locks, visits)
         self._instances.adopt(session.items)
         watchdog = Watchdog(hub, self._config, self._stuck_after)
         hub.interrupts.install()

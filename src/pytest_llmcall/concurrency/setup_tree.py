@@ -1,11 +1,10 @@
 """pytest's SetupState for items that overlap: a tree of active nodes in place of a stack.
 
-A collector is torn down when the last of its items is done, not when the next item happens to lie elsewhere.
+A collector is torn down when the last item of its visit is done, not when the next item to start lies elsewhere.
 The parents of a node always stand before it, so the reverse order is still the order of teardown.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
@@ -17,6 +16,7 @@ from pytest_llmcall.concurrency.lane import CURRENT_ITEM
 from pytest_llmcall.concurrency.locks import Locks
 from pytest_llmcall.concurrency.rerun_view import RerunView
 from pytest_llmcall.concurrency.tracebacks import hide
+from pytest_llmcall.concurrency.visits import Visit, Visits
 
 # A test's traceback shows the test's frames: pytest hides those of modules that say so.
 __tracebackhide__ = hide
@@ -31,7 +31,7 @@ class TreeSetupState(SetupState):
 
     def __init__(
         self,
-        items: Iterable[pytest.Item],
+        visits: Visits,
         *,
         locks: Locks,
         stopping: Callable[[], bool],
@@ -44,10 +44,7 @@ class TreeSetupState(SetupState):
         self._stopping = stopping
         self._after_item = after_item
         self._active: set[pytest.Item] = set()
-        self._left: dict[Node, set[pytest.Item]] = defaultdict(set)
-        for item in items:
-            for node in item.listchain()[:-1]:
-                self._left[node].add(item)
+        self._visits = visits
 
     def tolerate_reruns(self) -> None:
         """Let pytest-rerunfailures handle the stack in its way."""
@@ -95,14 +92,16 @@ class TreeSetupState(SetupState):
     def _leave_collectors(self, item: pytest.Item, errors: list[BaseException]) -> None:
         self._active.discard(item)
         for node in reversed(item.listchain()[:-1]):
-            self._left[node].discard(item)
-            if not self._is_needed(node):
+            visit = self._visits.of(item, node)
+            visit.left.discard(item)
+            if not self._is_needed(visit):
                 self._tear_down(node, errors)
+                visit.over = True
 
-    def _is_needed(self, node: Node) -> bool:
+    def _is_needed(self, visit: Visit) -> bool:
         if self._stopping():
-            return not self._active.isdisjoint(self._left[node])
-        return bool(self._left[node])
+            return not self._active.isdisjoint(visit.left)
+        return bool(visit.left)
 
     def _tear_down(self, node: Node, errors: list[BaseException]) -> None:
         if node not in self._nodes:

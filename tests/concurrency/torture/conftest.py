@@ -137,3 +137,11 @@ async def async_own(request):
 async def async_value(own):
     await helpers.turn()
     return own
+
+
+@pytest.fixture(scope="session", params=["one", "two"])
+async def split(request):
+    helpers.event(f"split:{request.param}", "up")
+    yield request.param
+    await helpers.turn()
+    helpers.event(f"split:{request.param}", "down")

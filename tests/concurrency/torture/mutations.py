@@ -16,6 +16,7 @@ from pytest_llmcall.concurrency.output import LaneOutput, RoutedStream
 from pytest_llmcall.concurrency.process_state import ProcessState
 from pytest_llmcall.concurrency.setup_tree import TreeSetupState
 from pytest_llmcall.concurrency.shared_context import SharedContext
+from pytest_llmcall.concurrency.visits import Visits
 
 
 def nothing():
@@ -71,6 +72,20 @@ def threads():
 
 def shared_context():
     SharedContext.set_up = lambda self, execute, *args: execute(*args)
+
+
+def visits():
+    stock = Visits.__init__
+
+    def one_life(self, items):
+        stock(self, items)
+        first = {}
+        for item, above in self._of.items():
+            for node in above:
+                above[node] = first.setdefault(node, above[node])
+                above[node].left.add(item)
+
+    Visits.__init__ = one_life
 
 
 def subtests():
