@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,11 +13,12 @@ from pytest_llmcall.errors import ConfigurationError, InfrastructureError, NoRep
 from pytest_llmcall.executors.tape import Tape, TapeFolder, load_tape
 from pytest_llmcall.reply import MISSING, Ending, Reply, ToolUse, Usage
 
+Scarcity = Callable[[], AbstractContextManager[None]]
 CALL = Call(messages=(Message(role="user", content="Hi ☃ \udc80"),), model="max/opus", timeout=3)
 
 
 def a_tape(folder: Path, call: Call = CALL) -> Tape:
-    return TapeFolder(folder).open(call, 1, executor="claude", version="2.1.330")
+    return TapeFolder(folder).open(call, executor="claude", version="2.1.330")
 
 
 def path_of(tape: Tape) -> Path:
@@ -28,7 +32,7 @@ def test_a_tape_says_what_was_asked(tmp_path: Path) -> None:
     loaded = load_tape(path_of(tape))
     assert loaded.header["fingerprint"] == CALL.fingerprint()
     assert loaded.header["call"] == CALL.as_json()
-    assert (loaded.header["executor"], loaded.header["version"], loaded.header["attempt"]) == ("claude", "2.1.330", 1)
+    assert (loaded.header["executor"], loaded.header["version"]) == ("claude", "2.1.330")
     assert loaded.header["started"].startswith("20")
 
 
@@ -112,10 +116,19 @@ def test_something_else_is_not_a_tape(tmp_path: Path, content: bytes) -> None:
 
 def test_names_sort_in_the_order_of_start(tmp_path: Path) -> None:
     folder = TapeFolder(tmp_path)
-    opened = [folder.open(CALL, attempt) for attempt in range(1, 30)]
+    opened = [folder.open(replace(CALL, sample=29 - number)) for number in range(30)]
     for tape in opened:
         tape.close()
-    assert [load_tape(path).header["attempt"] for path in sorted(tmp_path.iterdir())] == [*range(1, 30)]
+    assert [tape.path for tape in opened] == sorted(tmp_path.iterdir())
+
+
+def test_a_second_case_that_asks_the_same_is_no_second_attempt(tmp_path: Path) -> None:
+    folder = TapeFolder(tmp_path)
+    tapes = [folder.open(CALL), folder.open(CALL)]
+    for tape in tapes:
+        tape.close()
+    first, second = (load_tape(path_of(tape)).header for tape in tapes)
+    assert {**first, "started": None} == {**second, "started": None}
 
 
 def test_secrets_of_mcp_servers_stay_out(tmp_path: Path) -> None:
@@ -144,6 +157,16 @@ def test_a_folder_that_cannot_be_written_is_an_error_with_a_remedy(tmp_path: Pat
     with pytest.raises(ConfigurationError, match="evidence cannot be written") as caught:
         a_tape(tmp_path / "file" / "tapes")
     assert "--llm-evidence" in caught.value.remedy
+    assert caught.value.scope == "executor"
+
+
+def test_too_many_open_files_are_worth_another_try_and_say_what_to_raise(
+    tmp_path: Path, no_more_files: Scarcity
+) -> None:
+    with no_more_files(), pytest.raises(InfrastructureError, match="too many open files") as caught:
+        a_tape(tmp_path)
+    assert "ulimit -n" in caught.value.remedy
+    assert "--llm-concurrency" in caught.value.remedy
 
 
 def test_a_tape_that_cannot_be_written_on_is_told_at_the_end() -> None:
@@ -151,8 +174,9 @@ def test_a_tape_that_cannot_be_written_on_is_told_at_the_end() -> None:
 
     tape = Tape(FileIO("/dev/full", "w"), Path("/dev/full"))
     tape.event(b'{"type": "x"}')
-    with pytest.raises(ConfigurationError, match="No space left"):
+    with pytest.raises(ConfigurationError, match="No space left") as caught:
         tape.end_with_reply(Reply(text="x", model="m"))
+    assert caught.value.scope == "executor"
     tape.close()
 
 

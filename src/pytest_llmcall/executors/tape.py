@@ -6,6 +6,8 @@ It knows no executor.
 
 from __future__ import annotations
 
+import errno
+import itertools
 import json
 import time
 from collections.abc import Mapping
@@ -103,37 +105,42 @@ class Tape:
 
 
 class TapeFolder:
-    """A folder of tapes, whose names sort in the order in which the attempts started."""
+    """A folder of tapes, whose names sort in the order in which the attempts started.
+
+    Which attempt of which case a tape holds is not on it: two cases may ask the same.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._numbers = itertools.count(1)
 
-    def open(self, call: Call, attempt: int, *, executor: str = "", version: str = "") -> Tape:
+    def open(self, call: Call, *, executor: str = "", version: str = "") -> Tape:
         """Start the tape of an attempt.
 
         Raises:
             ConfigurationError: The folder cannot be written.
+            InfrastructureError: This process has too many open files.
         """
         key = call.fingerprint()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            file, path, started = self._new_file(f"{key[:16]}-{attempt}")
+            file, path, started = self._new_file(key[:16])
         except OSError as error:
             raise _unwritable(error) from error
         tape = Tape(file, path)
-        about = {"executor": executor, "version": version, "started": started, "attempt": attempt}
+        about = {"executor": executor, "version": version, "started": started}
         tape.header({**about, "fingerprint": key, "call": masked(call)})
         return tape
 
-    def _new_file(self, name: str) -> tuple[FileIO, Path, str]:
+    def _new_file(self, key: str) -> tuple[FileIO, Path, str]:
         while True:
             now = datetime.now(UTC)
-            path = self.path / f"{now:%Y%m%dT%H%M%S.%fZ}-{name}.jsonl"
+            path = self.path / f"{now:%Y%m%dT%H%M%S.%fZ}-{next(self._numbers):06}-{key}.jsonl"
             try:
                 # Unbuffered: what has arrived is on disk when this process is killed.
                 return FileIO(path, "xb"), path, now.isoformat()
             except FileExistsError:
-                continue
+                continue  # of another process of the run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,8 +249,16 @@ def _masked_url(url: str | None) -> str | None:
     return urlunsplit((parts.scheme, netloc, parts.path, MASK if parts.query else "", ""))
 
 
-def _unwritable(error: OSError) -> ConfigurationError:
-    return ConfigurationError(
+def too_many_files(error: OSError) -> InfrastructureError | None:
+    """Return what it means that no file can be opened just now, or None if an error says something else."""
+    if error.errno not in {errno.EMFILE, errno.ENFILE}:
+        return None
+    reason = f"too many open files: {error.strerror}"
+    return InfrastructureError(reason, remedy="raise the limit with `ulimit -n`, or lower --llm-concurrency")
+
+
+def _unwritable(error: OSError) -> NoReply:
+    return too_many_files(error) or ConfigurationError(
         f"the evidence cannot be written: {error.strerror} ({error.filename})",
         remedy="make room, or name another folder with --llm-evidence DIR",
     )

@@ -10,16 +10,23 @@ from typing import TYPE_CHECKING
 import anyio
 import psutil
 import pytest
+from anyio import to_thread
 
 from pytest_llmcall.call import WorkFile
 from pytest_llmcall.errors import ConfigurationError, InfrastructureError, TimedOut
+from pytest_llmcall.executors.claude import ClaudeCLI
 from pytest_llmcall.executors.claude.process import HeadAndTail, Launch, run_process
 from pytest_llmcall.executors.claude.stream import Transcript
-from pytest_llmcall.executors.claude.workspace import MOST_FILES
+from pytest_llmcall.executors.claude.workspace import MOST_FILES, remove_folder
 from pytest_llmcall.reply import Ending
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
     from tests.executors.claude.conftest import Asking
+
+    Scarcity = Callable[[], AbstractContextManager[None]]
 
 
 def test_a_prompt_reaches_the_child_and_its_text_comes_back(fake: Asking) -> None:
@@ -285,13 +292,28 @@ def test_the_reply_comes_back_from_its_tape(fake: Asking) -> None:
 
 
 def test_a_second_attempt_has_a_tape_of_its_own(fake: Asking) -> None:
-    async def twice() -> None:
+    async def twice() -> list[Path | None]:
         cli = fake.cli()
-        for _ in range(2):
-            await cli.execute(fake.call("Hi").resolved(model="max/default", timeout=20))
+        call = fake.call("Hi").resolved(model="max/default", timeout=20)
+        return [(await cli.execute(call)).tape for _ in range(2)]
 
-    anyio.run(twice)
-    assert [tape.header["attempt"] for tape in fake.tapes()] == [1, 2]
+    assert anyio.run(twice) == [tape.path for tape in fake.tapes()]
+
+
+@pytest.mark.parametrize("system", [None, "be kind"])
+def test_too_many_open_files_are_worth_another_try(fake: Asking, no_more_files: Scarcity, system: str | None) -> None:
+    async def without_files() -> None:
+        cli = ClaudeCLI(fake.binary, run_id=fake.run_id)
+        call = fake.call("Hi", system=system).resolved(model="max/default", timeout=20)
+        await to_thread.run_sync(bool)  # the thread needs nothing from here on
+        with no_more_files():
+            await cli.execute(call)
+
+    with pytest.raises(InfrastructureError, match="too many open files") as caught:
+        anyio.run(without_files)
+    assert "ulimit -n" in caught.value.remedy
+    for left in fake.temporary.iterdir():  # a guardian's business, without a descriptor to look into it
+        remove_folder(left)
 
 
 def test_head_and_tail_keep_what_fits() -> None:

@@ -6,7 +6,6 @@ import errno
 import math
 import os
 import uuid
-from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -30,10 +29,10 @@ from pytest_llmcall.executors.claude.stream import Event, Transcript
 from pytest_llmcall.executors.claude.traces import log_folder, read_logs, remove_logs
 from pytest_llmcall.executors.claude.workspace import Workspace, make_workspace, read_files, remove_folder
 from pytest_llmcall.executors.models import parse_model
-from pytest_llmcall.executors.tape import Tape, TapeFolder
+from pytest_llmcall.executors.tape import Tape, TapeFolder, too_many_files
 from pytest_llmcall.reply import Reply
 
-_BUSY_SYSTEM = {errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ETXTBSY}
+_BUSY_SYSTEM = {errno.EAGAIN, errno.ENOMEM, errno.ETXTBSY}
 
 
 class ClaudeCLI:
@@ -67,7 +66,6 @@ class ClaudeCLI:
         self._environment = dict(environment or {})
         self._unset = tuple(unset)
         self._version = version
-        self._attempts: Counter[str] = Counter()
         # More start-ups at once than cores only make each of them slower.
         self._startup = anyio.Semaphore(max(1, os.cpu_count() or 1))
 
@@ -79,7 +77,7 @@ class ClaudeCLI:
         """
         tape = self._open_tape(call)
         try:
-            reply = await self._ask(call, tape)
+            reply = await self._ask_with_files(call, tape)
             tape.end_with_reply(reply)
         except NoReply as none:
             none.evidence = tape.path
@@ -88,6 +86,15 @@ class ClaudeCLI:
         finally:
             tape.close()
         return reply
+
+    async def _ask_with_files(self, call: Call, tape: Tape) -> Reply:
+        try:
+            return await self._ask(call, tape)
+        except OSError as error:
+            scarce = too_many_files(error)
+            if scarce is None:
+                raise
+            raise scarce from error
 
     async def _ask(self, call: Call, tape: Tape) -> Reply:
         transcript = Transcript(partial(init_fault, call))
@@ -159,9 +166,7 @@ class ClaudeCLI:
     def _open_tape(self, call: Call) -> Tape:
         if self._tapes is None:
             return Tape.nowhere()
-        key = call.fingerprint()
-        self._attempts[key] += 1
-        return self._tapes.open(call, self._attempts[key], executor="claude", version=self._version)
+        return self._tapes.open(call, executor="claude", version=self._version)
 
 
 class _Evidence:
@@ -183,11 +188,12 @@ class _Evidence:
 
 
 def _not_started(binary: Path, error: OSError) -> NoReply:
+    scarce = too_many_files(error)
+    if scarce:
+        return scarce
     reason = f"{binary} does not start: {error.strerror or error}"
     if error.errno in _BUSY_SYSTEM:
-        return InfrastructureError(
-            reason, remedy="lower --llm-concurrency, or raise the limits of `ulimit -n` and `-u`"
-        )
+        return InfrastructureError(reason, remedy="lower --llm-concurrency, or raise the limit of `ulimit -u`")
     if error.errno == errno.E2BIG:
         return ConfigurationError(reason, scope="call", remedy="make the environment or the schema smaller")
     return ConfigurationError(reason, remedy=INSTALL)

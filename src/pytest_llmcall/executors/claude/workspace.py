@@ -12,8 +12,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from pytest_llmcall.call import Call, McpServer
-from pytest_llmcall.errors import ConfigurationError
+from pytest_llmcall.errors import ConfigurationError, NoReply
 from pytest_llmcall.executors.claude.conversation import session_lines
+from pytest_llmcall.executors.tape import too_many_files
 
 MOST_FILES: Final = 200
 MOST_FILE_BYTES: Final = 64 * 1024
@@ -43,6 +44,7 @@ def make_workspace(call: Call, *, run_id: str, login: Mapping[str, Any] | None =
 
     Raises:
         ConfigurationError: A file of the call would lie outside of its folder, or nothing can be written here.
+        InfrastructureError: This process has too many open files.
     """
     try:
         root = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{run_id[:8]}-")).resolve()
@@ -140,8 +142,8 @@ def _text_of(path: Path) -> str | None:
         return None
 
 
-def _unwritable(error: OSError) -> ConfigurationError:
-    return ConfigurationError(
+def _unwritable(error: OSError) -> NoReply:
+    return too_many_files(error) or ConfigurationError(
         f"the call's folder cannot be written: {error.strerror} ({error.filename})",
         remedy="make room in the folder for temporary files, or point TMPDIR to another one",
     )
