@@ -52,6 +52,8 @@ PERSON = {
     "additionalProperties": False,
 }
 
+TREE = {"type": "object", "properties": {"a": {"$ref": "#"}, "b": {"multipleOf": 0.1}}}
+
 SCHEMA: list[Row] = [
     (v.json_schema(PERSON), '{"name": "John", "age": 30}', YES, "follows the schema"),
     (v.json_schema(PERSON), '{"name": "John", "age": 30.0}', YES, ""),
@@ -76,6 +78,37 @@ SCHEMA: list[Row] = [
         "",
     ),
     (v.json_schema({"enum": [1]}), "true", NO, ""),
+    (v.json_schema({"multipleOf": 0.01}), "19.99", YES, ""),
+    (v.json_schema({"multipleOf": 0.01}), "19.999", NO, "19.999 is not a multiple of 0.01"),
+    (v.json_schema({"multipleOf": 0.01}), "1e308", YES, ""),
+    (v.json_schema({"multipleOf": 0.01}), "1e400", NO, "too large"),
+    (v.json_schema({"multipleOf": 2}), "1e400", NO, "too large"),
+    (v.json_schema({"multipleOf": 2}), "6.0", YES, ""),
+    (v.json_schema({"multipleOf": 2}), "7", NO, ""),
+    (v.json_schema({"multipleOf": 2}), '"7"', YES, ""),
+    (v.json_schema({"uniqueItems": True}), "[1, true, 0, false]", YES, ""),
+    (v.json_schema({"uniqueItems": True}), "[1, 1.0]", NO, "not unique"),
+    (v.json_schema({"uniqueItems": True}), "[true, true]", NO, ""),
+    (v.json_schema({"uniqueItems": True}), "[[1], [true]]", YES, ""),
+    (v.json_schema({"uniqueItems": True}), "[[1], [true], [1]]", NO, ""),
+    (v.json_schema({"uniqueItems": True}), '[{"a": 1, "b": 2}, {"b": 2, "a": 1.0}]', NO, ""),
+    (v.json_schema({"uniqueItems": True}), '["1", 1, null]', YES, ""),
+    (v.json_schema({"pattern": r"^\d+$"}), '"12"', YES, ""),
+    (v.json_schema({"pattern": r"^\d+$"}), '"12\\n"', NO, "does not match"),
+    (v.json_schema({"pattern": r"^\d+$"}), '"\u0664\u0662"', NO, ""),
+    (v.json_schema({"pattern": r"^[\d$]+$"}), '"1$"', YES, ""),
+    (v.json_schema({"pattern": r"^[\d$]+$"}), '"\u0664"', NO, ""),
+    (v.json_schema({"pattern": r"^\$\w$"}), '"$a"', YES, ""),
+    (v.json_schema({"pattern": r"^\W\D$"}), '"\u00e9\u0664"', YES, ""),
+    (v.json_schema({"patternProperties": {"^a$": {"type": "string"}}}), '{"a": 1}', NO, "at a: 1 is not"),
+    (v.json_schema({"patternProperties": {"^a$": {"type": "string"}}}), '{"a\\n": 1}', YES, ""),
+    (
+        v.json_schema({**TREE, "$schema": "https://json-schema.org/draft/2020-12/schema"}),
+        '{"a": {"a": {"b": 0.3}}}',
+        YES,
+        "",
+    ),
+    (v.json_schema(TREE), '{"a": {"b": 0.35}}', NO, "at a.b: 0.35 is not a multiple of 0.1"),
 ]
 
 FORMATS: list[tuple[str, str, bool]] = [
@@ -221,6 +254,17 @@ def test_structured_data_is_judged_instead_of_the_text(validator: BuiltIn) -> No
 @pytest.mark.parametrize("validator", [v.json_schema({"type": "object"}), v.field("a")])
 def test_structured_data_that_is_null_is_judged_as_null(validator: BuiltIn) -> None:
     assert not validator.judge(Reply(text='{"a": 1}', model="m", data=None)).passed
+
+
+@pytest.mark.parametrize("schema", [{"items": {"$ref": "#"}}, {"type": "object"}, {"uniqueItems": True}])
+def test_data_that_is_nested_too_deeply_is_a_no_with_its_reason(schema: dict[str, Any]) -> None:
+    deep: Any = []
+    for _ in range(5000):
+        deep = [deep]
+    verdict = v.json_schema({**schema, "maxItems": 0}).judge(Reply(text="", model="m", data=deep))
+    assert not verdict.passed
+    assert "nested too deeply" in verdict.reason
+    assert "nested too deeply" in v.field("$", type="object").judge(Reply(text="", model="m", data=deep)).reason
 
 
 def test_every_error_of_a_schema_is_listed_up_to_a_stated_number() -> None:

@@ -10,6 +10,63 @@ from pytest_llmcall import MISSING, Reply
 from pytest_llmcall import validators as v
 from pytest_llmcall.validators.base import Kind
 
+DRAFT_7 = "http://json-schema.org/draft-07/schema#"
+
+
+def nested(schema: dict[str, Any], levels: int) -> dict[str, Any]:
+    for _ in range(levels):
+        schema = {"items": schema}
+    return schema
+
+
+ACCEPT_EVERYTHING: list[dict[str, Any]] = [
+    {"properties": {}},
+    {"properties": {"a": {}, "b": True, "c": {"title": "c"}}},
+    {"required": []},
+    {"items": {}},
+    {"allOf": [{}]},
+    {"anyOf": [{"type": "string"}, {}]},
+    {"oneOf": [{}]},
+    {"not": False},
+    {"if": {"type": "string"}},
+    {"if": {"type": "string"}, "then": {}},
+    {"then": {"type": "string"}},
+    {"minLength": 0, "minItems": 0, "uniqueItems": False},
+    {"type": ["array", "boolean", "null", "number", "object", "string"]},
+    {"pattern": ".*$"},
+    {"dependentRequired": {"a": []}},
+    {"contains": {"type": "string"}, "minContains": 0},
+    {"$ref": "#/$defs/a", "$defs": {"a": {"items": {"$ref": "#/$defs/a"}}}},
+    {"$schema": DRAFT_7, "dependencies": {"a": []}, "items": [{}]},
+]
+
+REJECT_SOMETHING: list[dict[str, Any]] = [
+    {"properties": {"a": {"type": "string"}}},
+    {"required": ["a"]},
+    {"items": {"items": {"maxLength": 100_000}}},
+    {"oneOf": [{}, {}]},
+    {"anyOf": [{"type": "string"}, {"type": "number"}]},
+    {"not": {}},
+    {"not": {"const": "sorry"}},
+    {"if": {"type": "string"}, "then": {"minLength": 1}},
+    {"if": {"type": "string"}, "else": False},
+    {"contains": {}},
+    {"maxContains": 1, "minContains": 0, "contains": {}},
+    {"type": ["array", "boolean", "null", "integer", "object", "string"]},
+    {"additionalProperties": False},
+    {"$ref": "#/$defs/a", "$defs": {"a": {"type": "object", "properties": {"next": {"$ref": "#/$defs/a"}}}}},
+    {"type": "object", "properties": {"next": {"$ref": "#"}}},
+    {"$ref": "https://json-schema.org/draft/2020-12/schema"},
+    {"$schema": DRAFT_7, "type": "array", "items": [{"type": "string"}], "additionalItems": False, "$comment": "x"},
+    {"type": "string", "x-note": 1, "examples": ["a"], "discriminator": {}, "deprecated": True},
+    {
+        "$schema": "http://json-schema.org/draft-04/schema#",
+        "id": "http://a.b/c",
+        "minimum": 1,
+        "exclusiveMinimum": True,
+    },
+]
+
 REFUSED: list[tuple[str, Any, str]] = [
     ("contains", "", 'text must be a text that is not empty, or a list of such texts, not ""'),
     ("contains", [], "not []"),
@@ -56,7 +113,20 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("json_schema", "object", "must be a JSON Schema"),
     ("json_schema", True, "must be a JSON Schema"),
     ("json_schema", {}, "accepts everything"),
-    ("json_schema", {"typ": "object"}, "accepts everything"),
+    ("json_schema", {"typ": "object"}, "no keyword 'typ'. Did you mean 'type'?"),
+    ("json_schema", {"type": "object", "requried": ["a"]}, "Did you mean 'required'?"),
+    ("json_schema", {"items": {"properties": {"a": {"minlength": 3}}}}, "Did you mean 'minLength'?"),
+    ("json_schema", {"type": "array", "additionalItems": False}, "no keyword 'additionalItems'"),
+    ("json_schema", {"$schema": DRAFT_7, "type": "array", "prefixItems": [{}]}, "no keyword 'prefixItems'"),
+    *(("json_schema", {"schema": each}, "accepts everything") for each in ACCEPT_EVERYTHING),
+    ("json_schema", {"$ref": "#"}, "$ref '#' leads back to itself"),
+    ("json_schema", {"anyOf": [{"type": "null"}, {"$ref": "#"}]}, "leads back to itself"),
+    (
+        "json_schema",
+        {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"not": {"$ref": "#/$defs/a"}}}},
+        "leads",
+    ),
+    ("json_schema", nested({"type": "string"}, 3000), "nested too deeply"),
     ("json_schema", {"schema": {"$defs": {}}}, "accepts everything"),
     ("json_schema", {"type": "strin"}, "at type: 'strin'"),
     ("json_schema", {"properties": {"a": {"required": "b"}}}, "at properties.a.required"),
@@ -149,6 +219,11 @@ CAN_SAY_NO = [
 @pytest.mark.parametrize("pattern", CAN_SAY_NO)
 def test_patterns_that_can_say_no_are_not_refused(pattern: str) -> None:
     assert v.regex(pattern).pattern == pattern
+
+
+@pytest.mark.parametrize("schema", REJECT_SOMETHING)
+def test_schemas_that_can_say_no_are_not_refused(schema: dict[str, Any]) -> None:
+    assert v.json_schema(schema).schema == schema
 
 
 def test_every_parameter_says_what_it_must_be() -> None:

@@ -165,8 +165,10 @@ def show(value: object) -> str:
     """Return a value as JSON, cut like `quote`; what is not JSON is shown as Python does."""
     try:
         return cut(json.dumps(value, ensure_ascii=False))
-    except (TypeError, ValueError, RecursionError):
+    except (TypeError, ValueError):
         return cut(repr(value))
+    except RecursionError:
+        return "a value that is nested too deeply to be shown"
 
 
 def _cut_note(text: str) -> str:
