@@ -96,6 +96,121 @@ def test_the_second_interrupt_gives_up_on_tests_that_ignore_the_first(fiber: str
     assert len(run.events()["cancelled"]) >= 3
 
 
+_DEAF_FOR_GOOD = """
+import asyncio, os, signal, threading
+import pytest
+from helpers import event
+
+@pytest.fixture
+async def own(request):
+    event(request.node.name, "up")
+    yield
+    event(request.node.name, "down")
+
+async def ignores_its_cancellation():
+    while True:
+        try:
+            await asyncio.sleep(600)
+        except asyncio.CancelledError:
+            pass
+
+@pytest.fixture
+async def deaf(own):
+    await ignores_its_cancellation()
+    yield
+
+async def test_deaf(own):
+    await ignores_its_cancellation()
+
+async def test_deaf_in_set_up(deaf):
+    pass
+
+async def test_waits(own):
+    threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+    await asyncio.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("fiber", ["greenlet", "thread"])
+def test_one_interrupt_is_enough_for_tests_that_ignore_it(fiber: str, tmp_path: Path) -> None:
+    tree = inner.write_tree(tmp_path / "tree", test_deaf=_DEAF_FOR_GOOD)
+    run = inner.run(tree, lanes=3, fiber=fiber, out=tmp_path, timeout=30)
+    assert run.code == 2
+    fixtures = {name: events for name, events in run.events().items() if not name.startswith("always")}
+    assert fixtures == {name: ["up", "down"] for name in ("test_deaf", "test_deaf_in_set_up", "test_waits")}
+    for name in ("test_deaf", "test_deaf_in_set_up"):
+        assert f"lanes: test_deaf.py::{name} ignores its cancellation and is abandoned" in run.stdout
+    assert run.stdout.count("is abandoned") == 2
+    assert run.reports() == {}
+
+
+_IN_FLIGHT = """
+import asyncio
+import pytest
+from pytest_llmcall.concurrency import wait
+
+@pytest.fixture
+async def slow():
+    await asyncio.sleep(60)
+    yield
+
+@pytest.fixture
+async def breaks_when_cancelled():
+    try:
+        await asyncio.sleep(60)
+    finally:
+        raise LookupError("set-up")
+
+@pytest.fixture
+async def there_after_all():
+    try:
+        await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        pass
+    yield
+
+@pytest.fixture
+def fails_afterwards(there_after_all):
+    raise LookupError("afterwards")
+
+def test_in_set_up(slow):
+    pass
+
+def test_set_up_breaks(breaks_when_cancelled):
+    pass
+
+def test_body_after_all(there_after_all):
+    raise LookupError("body")
+
+def test_set_up_after_all(fails_afterwards):
+    pass
+
+async def test_body_breaks():
+    try:
+        await asyncio.sleep(60)
+    finally:
+        raise LookupError("body")
+
+def test_swallows():
+    try:
+        wait(asyncio.sleep(60))
+    except BaseException:
+        raise LookupError("swallowed") from None
+
+async def test_fails():
+    await asyncio.sleep(0.05)
+    raise AssertionError("the first")
+"""
+
+
+def test_what_was_in_flight_adds_no_failures_to_the_first(tmp_path: Path) -> None:
+    tree = inner.write_tree(tmp_path / "tree", test_first=_IN_FLIGHT)
+    run = inner.run(tree, lanes=7, out=tmp_path, args=("-x",), timeout=30)
+    assert run.outcomes() == {"test_fails": "failed"}
+    assert "stopping after 1 failures" in run.stdout
+    assert run.code == 1
+
+
 _BROKEN_TEARDOWN = """
 import asyncio
 import pytest

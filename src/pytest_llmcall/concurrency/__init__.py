@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pytest_llmcall.concurrency.plugin import LanesPlugin
     from pytest_llmcall.concurrency.summary import HeldLoop, LanesSummary, RanAlone
+    from pytest_llmcall.concurrency.timers import uncounted
     from pytest_llmcall.concurrency.waiting import in_lane, wait
 
-__all__ = ["HeldLoop", "LanesPlugin", "LanesSummary", "RanAlone", "in_lane", "wait"]
+__all__ = ["HeldLoop", "LanesPlugin", "LanesSummary", "RanAlone", "in_lane", "uncounted", "wait"]
 
 _HOMES = {
     "HeldLoop": "summary",
@@ -19,6 +20,7 @@ _HOMES = {
     "LanesSummary": "summary",
     "RanAlone": "summary",
     "in_lane": "waiting",
+    "uncounted": "timers",
     "wait": "waiting",
 }
 

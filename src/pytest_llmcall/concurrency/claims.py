@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Collection
 
 from pytest_llmcall.concurrency.lane import Lane, LaneCancelled
+from pytest_llmcall.concurrency.timers import uncounted
 
 
 class Claims:
@@ -34,7 +35,8 @@ class Claims:
             return
         self._waiting.append(lane)
         lane.waits_for = f"the other lanes to end, because of {fixture}"
-        lane.suspend()
+        with uncounted():
+            lane.suspend()
         lane.waits_for = None
         if lane.must_stop():
             raise LaneCancelled("the run has stopped")

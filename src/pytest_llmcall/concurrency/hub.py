@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from contextvars import Context
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -28,6 +28,7 @@ from pytest_llmcall.concurrency.output import LaneOutput
 from pytest_llmcall.concurrency.process_state import ProcessState
 from pytest_llmcall.concurrency.root_level import RootLevel, own_level
 from pytest_llmcall.concurrency.summary import HeldLoop, Tally
+from pytest_llmcall.concurrency.timers import NOBODY, LaneTimer
 from pytest_llmcall.concurrency.tracebacks import hide
 from pytest_llmcall.concurrency.waiting import coroutine_of, refuse_in_coroutine
 
@@ -187,9 +188,19 @@ class Hub:
         if lane.must_stop():
             coroutine.close()
             raise LaneCancelled("the run has stopped")
+        if lane.timed_out is not None:
+            # The time was up while nothing could be cancelled.
+            coroutine.close()
+            _fail_for_time(lane)
         context.run(LANE.set, lane)
         task = lane.task = self.loop.create_task(coroutine, context=context)
-        task.add_done_callback(lambda _: self.make_ready(lane), context=_NOBODY)
+
+        def wake(_: object) -> None:
+            # Not when the lane has abandoned the task meanwhile.
+            if lane.task is task:
+                self.make_ready(lane)
+
+        task.add_done_callback(wake, context=NOBODY)
         self._suspend(lane)
         lane.task = None
         if lane.must_stop() and not (keep_result and _has_result(task)):
@@ -258,16 +269,24 @@ class Hub:
             if lane.task is not None:
                 lane.task.cancel()
 
-        lane.timer = self.loop.call_later(seconds, fire, context=_NOBODY)
+        lane.timer = LaneTimer(self.loop, seconds, fire)
 
     def stop_lanes(self) -> None:
         """End every lane: waits are cancelled, teardowns run, nothing more is reported but broken teardowns."""
         self.claims.give_up()
         for lane in self.lanes:
-            if lane.phase != "teardown":
-                lane.stopped = True
-                if lane.task is not None:
-                    lane.task.cancel()
+            # A lane in its teardown goes on, but its item is not run again.
+            lane.stopped = True
+            if lane.must_stop() and lane.task is not None:
+                lane.task.cancel()
+        self.loop.call_later(_CANCEL_SECONDS, self._abandon, context=NOBODY)
+
+    def _abandon(self) -> None:
+        for lane in self.lanes:
+            if lane.must_stop() and lane.task is not None and not lane.task.done():
+                lane.abandoned = True
+                lane.leftovers.give_up()
+                self.make_ready(lane)
 
     def close(self) -> None:
         """Cancel what is left on the loop and close it."""
@@ -275,10 +294,7 @@ class Hub:
 
 
 # How long a coroutine may take to end after Ctrl-C, in seconds.
-_CANCEL_SECONDS = 5.0
-
-# Handles of this context belong to no lane: the hub's own bookkeeping needs no bracket.
-_NOBODY = contextvars.Context()
+_CANCEL_SECONDS = 2.0
 
 
 def main_of(main: Callable[[], None], lane: Lane) -> Callable[[], None]:
@@ -305,6 +321,10 @@ def _result(lane: Lane, task: asyncio.Task[Any]) -> Any:
         if task.cancelled() or task.exception() is not struck_by:
             raise struck_by
     if lane.timed_out is not None and task.cancelled():
-        message, lane.timed_out = lane.timed_out, None
-        pytest.fail(message, pytrace=False)
+        _fail_for_time(lane)
     return task.result()
+
+
+def _fail_for_time(lane: Lane) -> NoReturn:
+    message, lane.timed_out = lane.timed_out, None
+    pytest.fail(str(message), pytrace=False)

@@ -2,6 +2,7 @@
 
 import asyncio
 import collections
+import io
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from pytest_llmcall.concurrency.fibers import Fiber
     from pytest_llmcall.concurrency.hub import Hub
     from pytest_llmcall.concurrency.process_state import Globals
+    from pytest_llmcall.concurrency.timers import LaneTimer
 
 
 class LaneCancelled(Exit):
@@ -53,8 +55,10 @@ class Lane:
         task: what the fiber waits for, if it waits for an awaitable.
         waits_for: what the fiber waits for, in words.
         stopped: the run has stopped; the item is to be torn down without a report.
+        abandoned: it was stopped, and ignores that.
         struck_by: the SystemExit of the lane's own code on the loop, until the fiber raises it.
         done: the fiber has ended; what still carries this lane in its context belongs to nobody.
+        shown: what --setup-show shows, until the next report.
         capturing: output goes to the report; if not, to the terminal.
         has_threads: threads of this lane may log at any time.
     """
@@ -67,6 +71,7 @@ class Lane:
         self.task: asyncio.Task[Any] | None = None
         self.waits_for: str | None = None
         self.stopped = False
+        self.abandoned = False
         self.struck_by: SystemExit | None = None
         self.done = False
         self.resuming = False
@@ -81,7 +86,8 @@ class Lane:
         self.exception_handler: Callable[..., Any] | None = None
         self.undo: dict[str, Callable[[], object]] = {}
         self.timed_out: str | None = None
-        self.timer: asyncio.TimerHandle | None = None
+        self.timer: LaneTimer | None = None
+        self.shown = io.StringIO()
 
     def suspend(self) -> None:
         """Leave the lane's fiber until the hub resumes it. Called inside the fiber."""

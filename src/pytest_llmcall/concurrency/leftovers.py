@@ -29,6 +29,11 @@ class Leftovers:
         """Tell whether there is anything to reap."""
         return any(not task.done() for task in self.tasks) or any(_is_open(agen) for agen in self.generators)
 
+    def give_up(self) -> None:
+        """Forget everything: the item ignores its cancellation, and only the end of the loop ends it."""
+        self.tasks.clear()
+        self.generators.clear()
+
     def _is_shared(self, task: asyncio.Task[Any]) -> bool:
         """Tell whether the task lives in a task group that the item did not open: a shared fixture's."""
         # anyio alone cancels a whole group when one of its tasks is cancelled from outside.

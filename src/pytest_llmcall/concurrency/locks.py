@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 from pytest_llmcall.concurrency.lane import LANE, Lane, LaneCancelled
+from pytest_llmcall.concurrency.timers import uncounted
 from pytest_llmcall.concurrency.tracebacks import hide
 
 # A test's traceback shows the test's frames: pytest hides those of modules that say so.
@@ -63,8 +64,9 @@ class Locks:
         lock.waiters.append(lane)
         self._blocked_on[lane] = lock
         lane.waits_for = f"{what}, which {lock.owner.item.nodeid if lock.owner else '?'} does"
-        while lock.owner is not lane:
-            lane.suspend()
+        with uncounted():
+            while lock.owner is not lane:
+                lane.suspend()
         lane.waits_for = None
 
     def _refuse_deadlock(self, lane: Lane, lock: _Lock, what: str) -> None:

@@ -4,6 +4,7 @@ Handles are bracketed, never coroutines: whoever asks a task for its coroutine g
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextvars import Context
@@ -68,7 +69,8 @@ async def _settle(loop: asyncio.AbstractEventLoop) -> None:
     others = asyncio.all_tasks(loop) - {asyncio.current_task()}
     if others:
         await asyncio.wait(others, timeout=_CLOSE_SECONDS)
-    await loop.shutdown_asyncgens()
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(loop.shutdown_asyncgens(), _CLOSE_SECONDS)
 
 
 class LaneLoop(TrackingLoop):

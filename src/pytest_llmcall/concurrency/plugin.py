@@ -20,8 +20,9 @@ from pytest_llmcall.concurrency.fixture_instances import FixtureInstances
 from pytest_llmcall.concurrency.hub import Hub
 from pytest_llmcall.concurrency.lane import LANE, Lane
 from pytest_llmcall.concurrency.leftovers import LEFTOVERS, Leftovers
-from pytest_llmcall.concurrency.protocol import flush_reports, run_protocol
+from pytest_llmcall.concurrency.protocol import flush_reports, run_protocol, unless_stopped
 from pytest_llmcall.concurrency.setup_tree import TreeSetupState
+from pytest_llmcall.concurrency.shown import keep_shown
 from pytest_llmcall.concurrency.subtests import route_subtests
 from pytest_llmcall.concurrency.summary import LanesSummary, Tally
 from pytest_llmcall.concurrency.tracebacks import hide
@@ -133,7 +134,7 @@ class LanesPlugin:
         hub.output.patch()
         watchdog.start()
         try:
-            with route_subtests():
+            with route_subtests(), keep_shown(session.config):
                 admission.run()
         finally:
             watchdog.stop()
@@ -195,7 +196,8 @@ class LanesPlugin:
             LEFTOVERS.set(Leftovers())
         if self._tree is not None:
             self._tree.begin(item)
-        yield
+        with unless_stopped(lane):
+            yield
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:
@@ -203,7 +205,8 @@ class LanesPlugin:
         lane = _lane_of(item)
         if lane is not None:
             lane.phase = "call"
-        yield
+        with unless_stopped(lane):
+            yield
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, None, None]:

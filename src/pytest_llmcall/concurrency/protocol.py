@@ -4,6 +4,8 @@ The phases are pytest's own (`call_and_report`). Only the moment of reporting is
 in one block, so that the terminal reads as it does without lanes.
 """
 
+import contextlib
+from collections.abc import Iterator
 from inspect import signature
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from _pytest.runner import call_and_report, show_test_item
 
 from pytest_llmcall.concurrency.lane import Lane, LaneCancelled
+from pytest_llmcall.concurrency.shown import flush_shown
 
 # Since pytest 9.1.
 _HAS_SPACE = "add_space" in signature(show_test_item).parameters
@@ -77,10 +80,30 @@ def flush_reports(lane: Lane) -> None:
     if reports and not lane.announced:
         lane.announced = True
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    if lane.announced:
+        flush_shown(lane)
     # Taken before they are reported: reporting calls for this function again.
     lane.unreported = []
     for report in reports:
         item.ihook.pytest_runtest_logreport(report=report)
+
+
+@contextlib.contextmanager
+def unless_stopped(lane: Lane | None) -> Iterator[None]:
+    """Turn the end of a phase, good or bad, into a LaneCancelled if the run has stopped meanwhile.
+
+    Else -x would report more failures than one: those of tests that were in flight.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, pytest.exit.Exception):
+        raise
+    except BaseException:
+        if lane is not None and lane.must_stop():
+            raise LaneCancelled("the run has stopped") from None
+        raise
+    if lane is not None and lane.must_stop():
+        raise LaneCancelled("the run has stopped")
 
 
 def tear_down_stopped(lane: Lane) -> None:
@@ -91,6 +114,11 @@ def tear_down_stopped(lane: Lane) -> None:
         return
     lane.unreported.clear()
     report = call_and_report(item, "teardown", log=False, nextitem=None)
+    if lane.abandoned:
+        reporter: Any = item.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            reporter.ensure_newline()
+            reporter.write_line(f"lanes: {item.nodeid} ignores its cancellation and is abandoned")
     if report.failed:
         lane.unreported.append(report)
         flush_reports(lane)

@@ -1,4 +1,4 @@
-# ruff: noqa: ANN201, ANN202, ARG005
+# ruff: noqa: ANN001, ANN201, ANN202, ARG005
 # mypy: ignore-errors
 """Removes one piece of the engine, named by the environment; the differential tests must notice each."""
 
