@@ -14,22 +14,25 @@ from pytest_llmcall.call import Call, Message
 from pytest_llmcall.executors.claude import ClaudeCLI, find_claude
 from pytest_llmcall.executors.claude.environment import RUN_MARK
 from pytest_llmcall.executors.claude.leftovers import marked
+from pytest_llmcall.executors.claude.process import Grace
 from pytest_llmcall.executors.tape import LoadedTape, TapeFolder, load_tape
 from pytest_llmcall.reply import Reply
 from pytest_llmcall.testing import ScriptedModel
 
 CHILDREN = Path(__file__).parents[2] / "children"
 BOUND_S = 30.0
+IMPATIENT = Grace(deadline_s=0.3, cancel_s=0.3, result_s=0.5, drain_s=0.5)
 
 
 class Asking:
     """Asks through one CLI, and knows what a run may not leave behind."""
 
-    def __init__(self, binary: Path, folder: Path, environment: dict[str, str]) -> None:
+    def __init__(self, binary: Path, folder: Path, environment: dict[str, str], grace: Grace | None = None) -> None:
         self.run_id = uuid.uuid4().hex
         self.temporary = folder / "temporary"
         self.binary = binary
         self.environment = environment
+        self.grace = grace
         self._tapes = folder / "tapes"
 
     @staticmethod
@@ -45,6 +48,7 @@ class Asking:
             tapes=TapeFolder(self._tapes),
             environment={**self.environment, **environment},
             version="for tests",
+            grace=self.grace,
         )
 
     def __call__(self, call: Call | str = "Hi", **environment: str) -> Reply:
@@ -80,7 +84,7 @@ def fake(tmp_path: Path) -> Iterator[Asking]:
     source = (CHILDREN / "fake_claude.py").read_text()
     binary.write_text(f"#!{sys.executable} -IS\n{source}")
     binary.chmod(0o755)
-    asking = Asking(binary, tmp_path, {})
+    asking = Asking(binary, tmp_path, {}, IMPATIENT)
     yield asking
     assert asking.leftovers() == []
 

@@ -24,7 +24,7 @@ from pytest_llmcall.executors.claude.environment import child_environment
 from pytest_llmcall.executors.claude.find import INSTALL
 from pytest_llmcall.executors.claude.guardian import Guardian
 from pytest_llmcall.executors.claude.login import login_settings
-from pytest_llmcall.executors.claude.process import Finished, Launch, run_process
+from pytest_llmcall.executors.claude.process import Finished, Grace, Launch, run_process
 from pytest_llmcall.executors.claude.stream import Event, Transcript
 from pytest_llmcall.executors.claude.traces import log_folder, read_logs, remove_logs
 from pytest_llmcall.executors.claude.workspace import Workspace, make_workspace, read_files, remove_folder
@@ -46,6 +46,7 @@ class ClaudeCLI:
         environment: Goes over the inherited environment, for example `ANTHROPIC_BASE_URL`.
         unset: Names to drop from the inherited environment.
         version: The CLI's version, for the tapes.
+        grace: How long processes may take for an end of their own.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class ClaudeCLI:
         environment: Mapping[str, str] | None = None,
         unset: Sequence[str] = (),
         version: str = "",
+        grace: Grace | None = None,
     ) -> None:
         self._binary = binary
         self._run_id = run_id
@@ -66,6 +68,7 @@ class ClaudeCLI:
         self._environment = dict(environment or {})
         self._unset = tuple(unset)
         self._version = version
+        self._grace = grace or Grace()
         # More start-ups at once than cores only make each of them slower.
         self._startup = anyio.Semaphore(max(1, os.cpu_count() or 1))
 
@@ -144,6 +147,7 @@ class ClaudeCLI:
             stdin=stdin_lines(call),
             call_id=call_id,
             timeout=timeout,
+            grace=self._grace,
         )
 
     @asynccontextmanager

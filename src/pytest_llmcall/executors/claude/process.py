@@ -25,15 +25,28 @@ from pytest_llmcall.executors.claude.environment import CALL_MARK
 from pytest_llmcall.executors.claude.leftovers import end_family, end_marked, family, remove_socket, signal_group
 from pytest_llmcall.executors.claude.stream import Event, LineFramer, LineTooLongError, Transcript, parse_line
 
-DEADLINE_GRACE_S: Final = 3.0  # the CLI ends its tools and servers within 0.6 s if it can
-CANCEL_GRACE_S: Final = 0.5  # Ctrl-C has to feel immediate
-RESULT_GRACE_S: Final = 5.0  # after the result nothing is missing; some versions then wait for background work
-DRAIN_S: Final = 2.0  # an orphan that hides its marks may hold a pipe open after the CLI has gone
 REAP_S: Final = 5.0
 STARTUP_S: Final = 5.0  # a slow MCP server must not keep the others from starting
 CHUNK: Final = 64 * 1024
 LARGE_LINE: Final = 1024 * 1024  # parsing more than this on the loop would delay every other call
 KEPT_STDERR: Final = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grace:
+    """How many seconds a process has for an end of its own.
+
+    Attributes:
+        deadline_s: After its deadline; the CLI ends its tools and servers within 0.6 s if it can.
+        cancel_s: When it is not wanted any more; Ctrl-C has to feel immediate.
+        result_s: After its result, when nothing is missing; some versions then wait for background work.
+        drain_s: For its pipes after its end; an orphan that hides its marks may hold one open.
+    """
+
+    deadline_s: float = 3.0
+    cancel_s: float = 0.5
+    result_s: float = 5.0
+    drain_s: float = 2.0
 
 
 class Cause(Enum):
@@ -55,6 +68,7 @@ class Launch:
     stdin: bytes = field(repr=False)
     call_id: str
     timeout: float
+    grace: Grace = field(default_factory=Grace)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,16 +231,16 @@ class _Run:
         with anyio.move_on_after(self._launch.timeout):
             await self._turn.wait()
         if not self._turn.is_set():
-            await end_tree(process, grace=DEADLINE_GRACE_S)
+            await end_tree(process, grace=self._launch.grace.deadline_s)
             return Cause.DEADLINE
         if not self._stopped:
-            with anyio.move_on_after(RESULT_GRACE_S):
+            with anyio.move_on_after(self._launch.grace.result_s):
                 await self._exited.wait()
         if not self._exited.is_set():
-            await end_tree(process, grace=CANCEL_GRACE_S)
+            await end_tree(process, grace=self._launch.grace.cancel_s)
             return Cause.STOPPED if self._stopped else Cause.HUNG
         await self._sweep(process)  # an orphan may hold a pipe open, and its end would never be read
-        with anyio.move_on_after(DRAIN_S):
+        with anyio.move_on_after(self._launch.grace.drain_s):
             await self._drained.wait()
         return Cause.STOPPED if self._stopped else Cause.EXITED
 
@@ -298,7 +312,7 @@ class _Run:
 
     async def _leave_nothing(self, process: Process) -> None:
         if process.returncode is None:
-            await end_tree(process, grace=CANCEL_GRACE_S)
+            await end_tree(process, grace=self._launch.grace.cancel_s)
         await self._sweep(process)
         remove_socket(process.pid)
         with anyio.move_on_after(REAP_S):
