@@ -98,6 +98,10 @@ SCHEMA: list[Row] = [
     (v.json_schema({"pattern": r"^\d+$"}), '"\u0664\u0662"', NO, ""),
     (v.json_schema({"pattern": r"^[\d$]+$"}), '"1$"', YES, ""),
     (v.json_schema({"pattern": r"^[\d$]+$"}), '"\u0664"', NO, ""),
+    (v.json_schema({"pattern": r"^[]$]$"}), '"$"', YES, ""),
+    (v.json_schema({"pattern": r"^[^]$]\[$"}), '"a["', YES, ""),
+    (v.json_schema({"pattern": r"^[^]$]\[$"}), '"$["', NO, ""),
+    (v.json_schema({"pattern": r"^[[]\d$"}), '"[1\\n"', NO, ""),
     (v.json_schema({"pattern": r"^\$\w$"}), '"$a"', YES, ""),
     (v.json_schema({"pattern": r"^\W\D$"}), '"\u00e9\u0664"', YES, ""),
     (v.json_schema({"patternProperties": {"^a$": {"type": "string"}}}), '{"a": 1}', NO, "at a: 1 is not"),
@@ -259,7 +263,7 @@ def test_structured_data_that_is_null_is_judged_as_null(validator: BuiltIn) -> N
 @pytest.mark.parametrize("schema", [{"items": {"$ref": "#"}}, {"type": "object"}, {"uniqueItems": True}])
 def test_data_that_is_nested_too_deeply_is_a_no_with_its_reason(schema: dict[str, Any]) -> None:
     deep: Any = []
-    for _ in range(5000):
+    for _ in range(100_000):
         deep = [deep]
     verdict = v.json_schema({**schema, "maxItems": 0}).judge(Reply(text="", model="m", data=deep))
     assert not verdict.passed

@@ -32,7 +32,9 @@ _WITH: Final[Mapping[str, tuple[str, ...]]] = {
     "dependentSchemas": ("minContains", "maxContains"),
     "$recursiveRef": ("$recursiveAnchor",),
 }
-_PIECE: Final = re.compile(r"\\.|.", re.DOTALL)
+# A class in brackets, in which a first `]` is a plain character; an escape; the end.
+_PIECE: Final = re.compile(r"\[\^?\]?(?:\\.|[^\]\\])*\]|\\.|\$", re.DOTALL)
+_ESCAPE: Final = re.compile(r"\\.", re.DOTALL)
 _OUTSIDE: Final = {"$": r"\Z", r"\d": "[0-9]", r"\D": "[^0-9]", r"\w": "[A-Za-z0-9_]", r"\W": "[^A-Za-z0-9_]"}
 _INSIDE: Final = {r"\d": "0-9", r"\w": "A-Za-z0-9_"}
 
@@ -64,12 +66,13 @@ def strict_checker(checker: type[SchemaValidator]) -> type[SchemaValidator]:
 
 def ecma_pattern(pattern: str) -> str:
     """Return a pattern of ECMAScript's as Python writes it."""
-    written: list[str] = []
-    in_class = False
-    for piece in _PIECE.findall(pattern):
-        written.append((_INSIDE if in_class else _OUTSIDE).get(piece, piece))
-        in_class = piece != "]" if in_class else piece == "["
-    return "".join(written)
+    return _PIECE.sub(lambda found: _written(found[0]), pattern)
+
+
+def _written(piece: str) -> str:
+    if piece.startswith("["):
+        return _ESCAPE.sub(lambda found: _INSIDE.get(found[0], found[0]), piece)
+    return _OUTSIDE.get(piece, piece)
 
 
 def _multiple_of(checker: SchemaValidator, factor: float, value: Any, _schema: object) -> Errors:
