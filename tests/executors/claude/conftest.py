@@ -3,7 +3,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,14 @@ import anyio
 import pytest
 
 from pytest_llmcall.call import Call, Message
+from pytest_llmcall.errors import NoReply
 from pytest_llmcall.executors.claude import ClaudeCLI, find_claude
 from pytest_llmcall.executors.claude.environment import RUN_MARK
 from pytest_llmcall.executors.claude.leftovers import marked
 from pytest_llmcall.executors.claude.process import Grace
 from pytest_llmcall.executors.tape import LoadedTape, TapeFolder, load_tape
 from pytest_llmcall.reply import Reply
-from pytest_llmcall.testing import ScriptedModel
+from pytest_llmcall.testing import ScriptedModel, Turn
 
 CHILDREN = Path(__file__).parents[2] / "children"
 BOUND_S = 30.0
@@ -66,8 +67,59 @@ class Asking:
         return [*marked(RUN_MARK, self.run_id), *self.temporary.iterdir()]
 
 
+class Scene:
+    """One call of the real CLI and what the model does: the scripted turns, the last of which it repeats."""
+
+    def __init__(self, *turns: Turn, environment: Mapping[str, str] | None = None, **fields: Any) -> None:
+        self.turns = turns
+        self.environment = dict(environment or {})
+        self.call = Asking.call("Hi", **fields).resolved(model="max/default", timeout=20)
+
+    async def play(self, asking: Asking) -> Reply | NoReply:
+        with ScriptedModel() as model:
+            model.script(*self.turns[:-1])
+            model.default(self.turns[-1])
+            retries = {"CLAUDE_CODE_MAX_RETRIES": "0"}
+            try:
+                return await asking.cli(**{**model.environment, **retries, **self.environment}).execute(self.call)
+            except NoReply as none:
+                return none
+
+
+def play_all(waiting: Mapping[str, Scene], working: Mapping[str, Scene], folder: Path) -> dict[str, Reply | NoReply]:
+    """Return how each scene ended; those that mostly wait go on while the others take turns."""
+    outcomes: dict[str, Reply | NoReply] = {}
+    slots = anyio.Semaphore(2)
+
+    async def one(name: str, scene: Scene) -> None:
+        outcomes[name] = await scene.play(asking)
+
+    async def one_in_turn(name: str, scene: Scene) -> None:
+        async with slots:
+            await one(name, scene)
+
+    async def all_of_them() -> None:
+        with anyio.fail_after(2 * BOUND_S):
+            async with anyio.create_task_group() as tasks:
+                for name, scene in waiting.items():
+                    tasks.start_soon(one, name, scene)
+                for name, scene in working.items():
+                    tasks.start_soon(one_in_turn, name, scene)
+
+    with pytest.MonkeyPatch.context() as patch:
+        make_private(folder, patch)
+        asking = Asking(find_claude().path, folder, {})
+        anyio.run(all_of_them)
+        assert asking.leftovers() == []
+    return outcomes
+
+
 @pytest.fixture(autouse=True)
 def private_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_private(tmp_path, monkeypatch)
+
+
+def make_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
@@ -101,3 +153,10 @@ def real(tmp_path: Path, model: ScriptedModel) -> Iterator[Asking]:
     asking = Asking(find_claude().path, tmp_path, {**model.environment, "CLAUDE_CODE_MAX_RETRIES": "0"})
     yield asking
     assert asking.leftovers() == []
+
+
+@pytest.fixture(scope="module")
+def scenes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Reply | NoReply]:
+    """How the scenes of a module ended, each played once."""
+    waiting, working = request.module.make_scenes(Scene)
+    return play_all(waiting, working, tmp_path_factory.mktemp("scenes"))

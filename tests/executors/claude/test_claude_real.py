@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,15 +12,10 @@ import anyio
 import pytest
 
 from pytest_llmcall.call import McpServer, WorkFile
-from pytest_llmcall.errors import ConfigurationError, InfrastructureError, NoReply, TimedOut
+from pytest_llmcall.errors import ConfigurationError, NoReply
 from pytest_llmcall.reply import MISSING, Ending
 from pytest_llmcall.testing import (
-    BAD_KEY,
-    NO_CREDIT,
     OVERLOADED,
-    RATE_LIMITED,
-    UNKNOWN_MODEL,
-    CutStream,
     Gate,
     Hang,
     Overlong,
@@ -29,7 +23,6 @@ from pytest_llmcall.testing import (
     ScriptedModel,
     Status,
     Text,
-    Turn,
     UseTool,
 )
 
@@ -39,7 +32,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.real_cli
 SERVER = Path(__file__).parents[2] / "children" / "adding_server.py"
 REFUSING = SERVER.with_name("refusing_server.py")
-FAULTY = SERVER.with_name("faulty_server.py")
 PERSON = {"type": "object", "required": ["age"], "properties": {"age": {"type": "integer"}}}
 
 
@@ -179,66 +171,6 @@ def test_a_server_that_nobody_answers_for_is_no_reply(real: Asking, model: Scrip
     assert "secret" not in str(real.tapes()[0].header)
 
 
-@pytest.mark.parametrize(
-    ("how", "complaint"),
-    [
-        ("dies_on_list", "faulty: Failed to fetch tools: Connection closed"),
-        ("refuses_to_list", "faulty: Failed to fetch tools: the list is locked"),
-        ("lists_nothing", ""),
-        ("has_no_tools", ""),
-    ],
-)
-def test_a_server_without_tools_is_no_reply(real: Asking, model: ScriptedModel, how: str, complaint: str) -> None:
-    model.default(Hang())
-    with pytest.raises(ConfigurationError, match="the MCP server 'faulty' is connected but offers no tools") as caught:
-        real(real.call("Hi", mcp=(faulty_server(how),)))
-    assert caught.value.scope == "call"
-    assert complaint in caught.value.detail
-
-
-@pytest.mark.parametrize(
-    ("how", "complaint"),
-    [("dies_in_call", "mcp__faulty__ask: Connection closed"), ("dies_for_good", "Server stderr: I was here before")],
-)
-def test_a_server_that_dies_under_a_tool_call_is_no_reply(
-    real: Asking, model: ScriptedModel, how: str, complaint: str
-) -> None:
-    model.script(UseTool("mcp__faulty__ask", {}), Text("The tool says 42."))
-    with pytest.raises(ConfigurationError, match="the MCP server 'faulty' died during the run") as caught:
-        real(real.call("Hi", mcp=(faulty_server(how),)))
-    assert caught.value.scope == "call"
-    assert caught.value.received == "The tool says 42."
-    assert complaint in caught.value.detail
-
-
-@pytest.mark.parametrize("how", ["refuses_a_call", "fails_a_call", "dies_after_call"])
-def test_a_server_that_only_speaks_of_a_lost_connection_has_not_died(
-    real: Asking, model: ScriptedModel, how: str
-) -> None:
-    model.script(UseTool("mcp__faulty__ask", {}), Text("It failed."))
-    reply = real(real.call("Hi", mcp=(faulty_server(how),)))
-    assert reply.text == "It failed."
-    assert "Connection closed" in (reply.tool_uses[0].result or "")
-
-
-@pytest.mark.parametrize("how", ["hangs", "talks_garbage"])
-def test_a_server_that_does_not_answer_is_named_before_the_deadline(
-    real: Asking, model: ScriptedModel, how: str
-) -> None:
-    model.default(Hang())
-    with pytest.raises(ConfigurationError, match=r"MCP server not connected: 'faulty' \(failed\)") as caught:
-        real(real.call("Hi", mcp=(faulty_server(how),), timeout=5))
-    assert "CONNECT_TIMEOUT" in caught.value.detail
-    assert "longer timeout" in caught.value.remedy
-
-
-def test_a_deadline_that_passes_before_a_server_has_answered_names_it(real: Asking) -> None:
-    servers = (faulty_server("hangs"), replace(faulty_server("works"), name="quick"))
-    with pytest.raises(TimedOut, match=r"no reply within 3 s: the MCP server 'faulty' had not answered yet") as caught:
-        real(real.call("Hi", mcp=servers, timeout=3), MCP_TIMEOUT="30000", MCP_CONNECT_TIMEOUT_MS="30000")
-    assert "by hand" in caught.value.remedy
-
-
 def test_an_empty_answer_is_a_reply(real: Asking, model: ScriptedModel) -> None:
     model.default(Text(""))
     reply = real(real.call("Hi", model="max/claude-sonnet-4-5-20250929"))
@@ -281,40 +213,6 @@ def test_a_background_process_of_a_tool_does_not_outlive_the_call(real: Asking, 
     assert real(real.call("Hi", tools=("Bash",))).text == "done"
 
 
-@pytest.mark.parametrize(
-    ("turn", "kind", "scope", "reason"),
-    [
-        (BAD_KEY, ConfigurationError, "executor", "rejected the login"),
-        (Status(401), ConfigurationError, "executor", "rejected the login"),
-        (NO_CREDIT, ConfigurationError, "executor", "no credit"),
-        (UNKNOWN_MODEL, ConfigurationError, "model", "model does not exist"),
-        (Status(400, message="tools.0: bad"), ConfigurationError, "call", "refused the request"),
-        (OVERLOADED, InfrastructureError, None, "overloaded"),
-        (RATE_LIMITED, InfrastructureError, None, "rate"),
-        (Status(500), InfrastructureError, None, "API failed"),
-        (CutStream(), InfrastructureError, None, "connection to the Claude API broke"),
-        (CutStream(after=11), InfrastructureError, None, "connection to the Claude API broke"),
-    ],
-    ids=lambda value: str(value) if isinstance(value, str | type) else None,
-)
-def test_an_error_of_the_api_is_no_reply(
-    real: Asking, model: ScriptedModel, turn: Turn, kind: type[NoReply], scope: str | None, reason: str
-) -> None:
-    model.default(turn)
-    with pytest.raises(kind, match=reason) as caught:
-        real()
-    assert getattr(caught.value, "scope", None) == scope
-    assert caught.value.detail
-    assert bool(caught.value.remedy) == (scope is not None)
-
-
-def test_a_deadline_that_passes_in_retries_says_so(real: Asking, model: ScriptedModel) -> None:
-    model.default(OVERLOADED)
-    with pytest.raises(TimedOut) as caught:
-        real(real.call("Hi", timeout=3), CLAUDE_CODE_MAX_RETRIES="10")
-    assert "because of overloaded (529)" in caught.value.detail
-
-
 def test_calls_overlap(real: Asking, model: ScriptedModel) -> None:
     async def four() -> None:
         cli = real.cli()
@@ -332,19 +230,6 @@ def test_calls_overlap(real: Asking, model: ScriptedModel) -> None:
 def test_an_overload_that_passes_is_retried_by_the_cli(real: Asking, model: ScriptedModel) -> None:
     model.script(OVERLOADED, Text("ok"))
     assert real(CLAUDE_CODE_MAX_RETRIES="1").text == "ok"
-
-
-def test_a_hanging_api_ends_at_the_deadline_with_the_piece_that_came(real: Asking, model: ScriptedModel) -> None:
-    model.default(Hang("I was about to"))
-    with pytest.raises(TimedOut, match=r"no reply within 3 s") as caught:
-        real(real.call("Hi", timeout=3))
-    assert caught.value.received == "I was about to"
-
-
-def test_a_deadline_ends_a_tool_that_resists(real: Asking, model: ScriptedModel) -> None:
-    model.script(UseTool("Bash", {"command": "trap '' TERM; setsid sleep 600"}))
-    with pytest.raises(TimedOut):
-        real(real.call("Hi", tools=("Bash",), timeout=2))
 
 
 def test_cancelling_ends_servers_and_tools_too(real: Asking, model: ScriptedModel) -> None:
@@ -449,7 +334,3 @@ def turns(body: Any) -> list[tuple[str, str]]:
 
 def adding_server(**fields: Any) -> McpServer:
     return McpServer(name="adding", command=sys.executable, args=(str(SERVER),), **fields)
-
-
-def faulty_server(how: str) -> McpServer:
-    return McpServer(name="faulty", command=sys.executable, args=("-IS", str(FAULTY), how))

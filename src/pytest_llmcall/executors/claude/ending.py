@@ -100,8 +100,9 @@ def _judged(call: Call, finished: Finished, transcript: Transcript, servers: Seq
 
 def _too_late(call: Call, transcript: Transcript, servers: Sequence[ServerLog]) -> TimedOut:
     reason = f"no reply within {call.timeout:g} s"
-    # The CLI sets itself up only when all servers have answered, or have had their time.
-    silent = silent_servers(call, servers) if transcript.init is None else ""
+    # The CLI sets itself up only when all servers have answered, or have had their time; that may come in the grace.
+    not_set_up = transcript.init is None or transcript.fault is not None
+    silent = silent_servers(call, servers) if not_set_up else ""
     if silent:
         return TimedOut(f"{reason}: {silent}", detail=complaints(servers), remedy=f"{BY_HAND}; {MORE_TIME}")
     return TimedOut(reason, remedy="give the call a longer timeout, or find in what was received why it takes so long")
