@@ -1,5 +1,7 @@
 """Sequential pytest is the oracle: the torture tree gives the same with lanes, but for the order of reports."""
 
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,21 @@ _CASES = [
 ]
 
 
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[object, Future[inner.Run]]]:
+    """A run for each case, two at a time."""
+    with ThreadPoolExecutor(2) as pool:
+        yield {
+            case: pool.submit(
+                inner.run, inner.TORTURE, lanes=case[0], fiber=case[1], out=tmp_path_factory.mktemp("lanes")
+            )
+            for case in [(1, "greenlet"), (8, "greenlet"), (50, "greenlet"), (8, "thread")]
+        }
+
+
 @pytest.fixture(scope="module", params=_CASES)
-def with_lanes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> inner.Run:
-    lanes, fiber = request.param
-    return inner.run(inner.TORTURE, lanes=lanes, fiber=fiber, out=tmp_path_factory.mktemp("lanes"))
+def with_lanes(request: pytest.FixtureRequest, runs: dict[object, Future[inner.Run]]) -> inner.Run:
+    return runs[request.param].result(timeout=100)
 
 
 def _of_each(run: inner.Run, *names: str) -> dict[str, list[dict[str, Any]]]:
