@@ -122,7 +122,8 @@ def test_a_path_that_pytest_takes_for_a_place_of_tests_is_noticed(tmp_path: Path
     away.touch()
 
     def misread(*arguments: str) -> Settings:
-        return read_settings({}.get, {}.get, rootdir=tmp_path, invocation_dir=here, arguments=arguments)
+        nothing: dict[str, Any] = {}
+        return read_settings(nothing.get, nothing.get, rootdir=tmp_path, invocation_dir=here, arguments=arguments)
 
     found = misread("--llm", "--llm-claude", str(away))
     assert found.misread == ("--llm-claude",)
