@@ -91,6 +91,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("regex", "$", "cannot say no"),
     ("regex", "a*$", "cannot say no"),
     ("regex", r"x*\Z", "cannot say no"),
+    ("regex", "(?:a?){40}$", "cannot say no"),
     ("regex", "(^|x)", "cannot say no"),
     ("regex", "(?=)", "cannot say no"),
     ("regex", r"^|\bfoo", "cannot say no"),
@@ -212,7 +213,16 @@ def test_the_short_and_the_long_form_make_what_python_makes(name: str, params: A
 CAN_SAY_NO = [
     *("^$", "^(?!.*x)", "a|b", "(?i)a", r"\bx?\b", "^[^<]*$", "x+", "^.*$", r"^\D*$", "^(?!.*sorry)[\\s\\S]*$"),
     *(r"^[\s\S]{0,500}$", r"\A[\s\S]{0,500000}\Z", r"^(?s:.*)(?<!\.)$", r"^[^\u4e00-\u9fff]*$", r"^[\x00-\x7f]*$"),
-    *(r"^[^\u2318]*$", r"^(?:[^f]|f(?:[^o]|$))*$", r"^(?:.*\n?){0,3}$", r"^[^é]*$"),
+    *(
+        r"^[^\u2318]*$",
+        r"^(?:[^f]|f(?:[^o]|$))*$",
+        r"^(?:.*\n?){0,3}$",
+        r"^[^é]*$",
+        "^.?.?.?$",
+        "^(?:a?){50}$",
+        r"^(\w+\s?)*$",
+        "^(a|aa)*$",
+    ),
 ]
 
 

@@ -16,8 +16,7 @@ from pytest_llmcall.validators.base import Kind, ParameterProblem, Text, unfit
 _LOOKS_AROUND: Final = re.compile(r"[\^$]|\\[AZbB]|\(\?(?:[=!]|<[=!])")
 _FORBIDS: Final = re.compile(r"\(\?<?!")
 _LIMITS: Final = re.compile(r"\{\d*,?\d+\}")
-_ANCHORS: Final = re.compile(r"\^|\\A")
-_LEADING_ANCHOR: Final = re.compile(r"\^|\\A")
+_ANCHOR: Final = re.compile(r"\^|\\A")
 
 _CHARACTERS: Final = (
     *map(chr, range(128)),
@@ -55,10 +54,10 @@ def matches_everything(pattern: str, flags: re.RegexFlag = re.NOFLAG, *, full: b
     fits = compiled.fullmatch if full else compiled.search
     if fits("") is None:
         return False
-    rest = _LEADING_ANCHOR.sub("", pattern, count=1) if _LEADING_ANCHOR.match(pattern) else pattern
+    rest = _ANCHOR.sub("", pattern, count=1) if _ANCHOR.match(pattern) else pattern
     if not full and not _LOOKS_AROUND.search(rest.replace("[^", "[")):
         return True
-    if _FORBIDS.search(pattern) or (_LIMITS.search(pattern) and (full or _ANCHORS.search(pattern))):
+    if _FORBIDS.search(pattern) or (_LIMITS.search(pattern) and (full or _ANCHOR.search(pattern))):
         return False
     return all(fits(text) for text in _trials(pattern))
 
