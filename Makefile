@@ -40,4 +40,4 @@ $(INSTALLED): pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) .llmcall build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) .venv-ci* .llmcall build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
