@@ -13,12 +13,14 @@ from pytest_llmcall.errors import (
     EvidenceLost,
     InfrastructureError,
     LLMCallError,
+    Misuse,
     NoReply,
     NotAsked,
+    OverBudget,
     SettingsError,
     TimedOut,
 )
-from pytest_llmcall.outcome import Outcome, Status
+from pytest_llmcall.outcome import Exchange, Outcome, Status
 from pytest_llmcall.reply import MISSING, Ending, Reply, ToolUse, Usage
 from pytest_llmcall.verdict import CheckFailed, Validator, Verdict
 
@@ -32,13 +34,16 @@ __all__ = [
     "ConfigurationError",
     "Ending",
     "EvidenceLost",
+    "Exchange",
     "InfrastructureError",
     "LLMCallError",
     "McpServer",
     "Message",
+    "Misuse",
     "NoReply",
     "NotAsked",
     "Outcome",
+    "OverBudget",
     "Reply",
     "SettingsError",
     "Status",

@@ -21,7 +21,7 @@ from pytest_llmcall._settings import Settings
 from pytest_llmcall.case import Case, CustomCheck
 from pytest_llmcall.errors import BrokenValidator, CaseFileError, EvidenceLost, Problem, Source
 from pytest_llmcall.executors.models import parse_model
-from pytest_llmcall.outcome import Outcome, Status
+from pytest_llmcall.outcome import Exchange, Outcome, Status
 from pytest_llmcall.reports.record import record, summary
 from pytest_llmcall.reports.terminal import case_text
 from pytest_llmcall.validators.custom import bind_custom
@@ -169,7 +169,7 @@ class CaseItem(pytest.Function):
 
     def not_asked(self, status: Status, reason: str) -> dict[str, Any]:
         """Return the record of a case that ended before its call."""
-        outcome = Outcome(status=status, call=self.case.call, reason=reason)
+        outcome = Outcome(status=status, exchanges=(Exchange(call=self.case.call),), reason=reason)
         return record(outcome, nodeid=self.nodeid, started=now(), ended=now())
 
     def _run(self, session: Session) -> Outcome:
@@ -180,7 +180,7 @@ class CaseItem(pytest.Function):
 
         def keep(outcome: Outcome) -> None:
             if outcome.status is Status.CUT and not session.was_asked(call):
-                outcome = Outcome(status=Status.NOT_ASKED, call=call, reason="not asked: the run stopped")
+                outcome = replace(outcome, status=Status.NOT_ASKED, reason="not asked: the run stopped")
             kept = record(outcome, nodeid=self.nodeid, started=started, ended=now())
             self.stash[RECORD] = session.keep(kept)
             self.user_properties.extend(_properties(kept))
@@ -188,7 +188,7 @@ class CaseItem(pytest.Function):
         try:
             validators = self._validators()
         except BrokenValidator as error:  # before anything is paid for
-            outcome = Outcome(status=Status.BROKEN_VALIDATOR, call=call, broken=(error,))
+            outcome = Outcome(status=Status.BROKEN_VALIDATOR, exchanges=(Exchange(call=call),), broken=(error,))
             keep(outcome)
             return outcome
         return run_case(call, validators, executor=session.executor, wait=concurrency.wait, keep=keep)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from pytest_llmcall.call import Call
 from pytest_llmcall.errors import BrokenValidator, NoReply, NotAsked
 from pytest_llmcall.executors import Executor
-from pytest_llmcall.outcome import Outcome, Status
+from pytest_llmcall.outcome import Exchange, Outcome, Status
 from pytest_llmcall.reply import Reply
 from pytest_llmcall.validators.judging import judge_all
 from pytest_llmcall.verdict import Validator
@@ -34,15 +34,17 @@ def run_case(
         wait: Runs a coroutine to its end; validators run outside of any event loop.
         keep: Is given the outcome as soon as it is known, also if Ctrl-C or a skip cuts the case short.
     """
-    outcome = Outcome(status=Status.CUT, call=call)
+    outcome = Outcome(status=Status.CUT, exchanges=(Exchange(call=call),))
     try:
         reply: Reply = wait(executor.execute(call))
-        outcome = Outcome(status=Status.NOT_JUDGED, call=call, reply=reply)
+        exchange = Exchange(call=call, reply=reply)
+        outcome = Outcome(status=Status.NOT_JUDGED, exchanges=(exchange,))
         verdicts, broken = judge_all(validators, reply, wait, timeout=call.timeout)
         status = _status(broken, failed=not all(verdict.passed for verdict in verdicts))
-        outcome = Outcome(status=status, call=call, reply=reply, verdicts=verdicts, broken=broken)
+        outcome = Outcome(status=status, exchanges=(exchange,), verdicts=verdicts, broken=broken)
     except NoReply as error:
-        outcome = Outcome(status=_status_without_reply(error), call=call, no_reply=error)
+        exchange = Exchange(call=call, no_reply=error)
+        outcome = Outcome(status=_status_without_reply(error), exchanges=(exchange,))
     finally:
         keep(outcome)
     return outcome

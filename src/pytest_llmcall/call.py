@@ -47,11 +47,14 @@ class Call:
         model: A name with its provider, for example `max/opus`, or None for the run's own model.
         system: The system prompt; None asks for none of our own.
         tools: Claude Code's built-in tools that exist and are allowed, rules such as `Bash(git:*)` too.
+        functions: Tools that are only offered, as JSON: name, description, parameters (a JSON Schema). What a model
+            asks of them stands in the reply's tool uses; nobody runs them. For models through LiteLLM only.
         mcp: Servers whose tools exist and are allowed.
         schema: A JSON Schema that the reply's structured data must follow.
         files: What the call's own fresh working folder starts with.
         max_turns: The most model turns that an agent may take.
         timeout: Seconds that one attempt may take, from its start; None for the run's own deadline.
+        max_cost_usd: US dollars that one attempt may cost where its executor can stop it; None for no bound.
         sample: Tells repeated calls with the same content apart.
     """
 
@@ -59,11 +62,13 @@ class Call:
     model: str | None = None
     system: str | None = None
     tools: tuple[str, ...] = ()
+    functions: tuple[Mapping[str, Any], ...] = ()
     mcp: tuple[McpServer, ...] = ()
     schema: Mapping[str, Any] | None = None
     files: tuple[WorkFile, ...] = ()
     max_turns: int | None = None
     timeout: float | None = None
+    max_cost_usd: float | None = None
     sample: int = 0
 
     @property
@@ -85,8 +90,8 @@ class Call:
         return plain
 
     def fingerprint(self) -> str:
-        """Return the key of the call's tape: a digest of all that can change the reply (not the deadline)."""
-        content = {key: value for key, value in self.as_json().items() if key != "timeout"}
+        """Return the key of the call's tape: a digest of all that can change the reply (no limit of time or money)."""
+        content = {key: value for key, value in self.as_json().items() if key not in {"timeout", "max_cost_usd"}}
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
 

@@ -8,6 +8,9 @@ LLMCallError
 │   ├── InfrastructureError  the provider, the network or a process failed; worth one more try
 │   ├── ConfigurationError   cannot work until somebody changes something; stops what it concerns
 │   └── NotAsked             the call was never made, because the executor had stopped
+│       └── OverBudget       ... because the run's budget does not allow it: SKIPPED, and the run is no success
+├── Misuse                   a test uses `llm` in a way that cannot work, a forgotten `await` say: ERROR
+├── EvidenceLost             an outcome that is known, but not on disk: ERROR
 └── BrokenValidator          a check crashed or gave no answer: ERROR, never FAILED
 CheckFailed (AssertionError) a bad reply; composed from verdicts, see `verdict.py`
 """
@@ -140,6 +143,16 @@ class NotAsked(NoReply):
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason, attempts=0)
+
+
+class OverBudget(NotAsked):
+    """The call was never made: what the run may spend would not have covered it."""
+
+    kind = "budget"
+
+
+class Misuse(LLMCallError):
+    """A test uses `llm` in a way that cannot work; says nothing about any reply."""
 
 
 class BrokenValidator(LLMCallError):

@@ -29,22 +29,41 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What became of one case.
+class Exchange:
+    """One call and what came of it: a reply, or why there is none; neither if the run stopped while it was under way.
 
     Attributes:
         call: What was asked, with the run's model and deadline filled in.
-        reply: What came back, or None.
+    """
+
+    call: Call
+    reply: Reply | None = None
+    no_reply: NoReply | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one case or test.
+
+    Attributes:
+        exchanges: Every call in the order of asking; a case has one, a test any number.
         verdicts: One per check that could answer, in the order of the checks.
         broken: The checks that could not.
-        no_reply: Why nothing came back, or None.
-        reason: Why the case was skipped or not asked, where no error says it.
+        reason: Why it was skipped or not asked, or how a test failed, where no error or verdict says it.
     """
 
     status: Status
-    call: Call
-    reply: Reply | None = None
+    exchanges: tuple[Exchange, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
     broken: tuple[BrokenValidator, ...] = ()
-    no_reply: NoReply | None = None
     reason: str = ""
+
+    @property
+    def no_reply(self) -> NoReply | None:
+        """Why the first call that brought nothing did so, or None."""
+        return next((each.no_reply for each in self.exchanges if each.no_reply is not None), None)
+
+    @property
+    def reply(self) -> Reply | None:
+        """What came back for the first call that brought anything, or None."""
+        return next((each.reply for each in self.exchanges if each.reply is not None), None)

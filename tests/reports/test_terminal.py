@@ -22,6 +22,7 @@ from pytest_llmcall import (
     Verdict,
 )
 from pytest_llmcall.errors import Source
+from pytest_llmcall.outcome import Exchange
 from pytest_llmcall.reports.record import record, summary
 from pytest_llmcall.reports.terminal import RunSummary, case_text, cost_text, summary_lines
 from pytest_llmcall.testing import reply
@@ -31,10 +32,15 @@ NO = Verdict(validator="contains", passed=False, reason="wanted '4', found 'five
 YES = Verdict(validator="not_empty", passed=True, reason="4 characters")
 
 
+def ended(status: Status, *, call: Call = CALL, **fields: Any) -> Outcome:
+    exchange = Exchange(call=call, reply=fields.pop("reply", None), no_reply=fields.pop("no_reply", None))
+    return Outcome(status=status, exchanges=(exchange,), **fields)
+
+
 def failed(**fields: Any) -> Outcome:
     known: dict[str, Any] = {"text": "five", "model": "claude-opus", "duration_s": 2.14, "cost_usd": 0.5}
     answer = reply(**known | {"usage": Usage(input_tokens=3)} | fields)
-    return Outcome(status=Status.FAILED, call=CALL, reply=answer, verdicts=(YES, NO))
+    return ended(Status.FAILED, reply=answer, verdicts=(YES, NO))
 
 
 def test_a_failed_case_shows_every_verdict_and_what_was_asked_and_answered() -> None:
@@ -59,7 +65,7 @@ def test_a_long_reply_is_cut_and_says_where_the_whole_is() -> None:
 
 def test_no_reply_shows_what_was_received_and_what_to_do() -> None:
     error = TimedOut("no reply within 60 s", received="The capi", remedy="raise timeout", detail="last stderr line")
-    text = case_text(Outcome(status=Status.NO_REPLY, call=CALL, no_reply=error))
+    text = case_text(ended(Status.NO_REPLY, no_reply=error))
     assert text.splitlines()[:4] == [
         "no reply (timeout): no reply within 60 s",
         "  what to do: raise timeout",
@@ -70,13 +76,12 @@ def test_no_reply_shows_what_was_received_and_what_to_do() -> None:
 
 def test_retries_are_said() -> None:
     error = InfrastructureError("overloaded", attempts=2)
-    assert "asked 2 times" in case_text(Outcome(status=Status.NO_REPLY, call=CALL, no_reply=error))
+    assert "asked 2 times" in case_text(ended(Status.NO_REPLY, no_reply=error))
 
 
 def test_a_broken_validator_stands_above_the_verdicts() -> None:
-    outcome = Outcome(
-        status=Status.BROKEN_VALIDATOR,
-        call=CALL,
+    outcome = ended(
+        Status.BROKEN_VALIDATOR,
         reply=reply(),
         verdicts=(NO,),
         broken=(BrokenValidator("polite", "returned None: a forgotten return?"),),
@@ -88,8 +93,8 @@ def test_a_broken_validator_stands_above_the_verdicts() -> None:
     ("outcome", "line"),
     [
         (failed(), "contains: wanted '4', found 'five'"),
-        (Outcome(status=Status.PASSED, call=CALL, reply=reply(), verdicts=(YES,)), ""),
-        (Outcome(status=Status.NOT_ASKED, call=CALL, no_reply=NotAsked("not asked: stopped")), "not asked: stopped"),
+        (ended(Status.PASSED, reply=reply(), verdicts=(YES,)), ""),
+        (ended(Status.NOT_ASKED, no_reply=NotAsked("not asked: stopped")), "not asked: stopped"),
     ],
 )
 def test_an_outcome_is_summed_up_in_one_line(outcome: Outcome, line: str) -> None:
@@ -120,7 +125,7 @@ def test_the_closing_section_sets_the_calls_time_against_the_wall_time() -> None
     shown = lines(
         failed(duration_s=1.0),
         failed(duration_s=3.0, cost_usd=None, attempts=2),
-        Outcome(status=Status.NOT_ASKED, call=CALL, no_reply=NotAsked("stopped")),
+        ended(Status.NOT_ASKED, no_reply=NotAsked("stopped")),
     )
     assert shown == [
         "   3.0 s       3 tok       $ ?  failed           f::1",
@@ -132,32 +137,32 @@ def test_the_closing_section_sets_the_calls_time_against_the_wall_time() -> None
 
 
 def test_skipped_cases_are_remarks_and_not_lines() -> None:
-    skipped = Outcome(status=Status.SKIPPED, call=CALL, reason="later")
+    skipped = ended(Status.SKIPPED, reason="later")
     assert [line for line in lines(failed(), skipped) if "f::1" in line] == []
 
 
 def test_a_call_that_was_cut_counts_as_a_call_of_unknown_cost() -> None:
-    assert "1 call: 0.0 s of calls in 2.0 s" in lines(Outcome(status=Status.CUT, call=CALL))[1]
-    assert "1 of unknown cost" in lines(Outcome(status=Status.CUT, call=CALL))[1]
+    assert "1 call: 0.0 s of calls in 2.0 s" in lines(ended(Status.CUT))[1]
+    assert "1 of unknown cost" in lines(ended(Status.CUT))[1]
 
 
 def test_how_a_reply_ended_is_the_first_reason() -> None:
-    ended = Verdict(validator="completed", passed=False, reason="wanted a completed reply, found 'refusal'")
-    outcome = Outcome(status=Status.FAILED, call=CALL, reply=reply(""), verdicts=(NO, ended))
+    how = Verdict(validator="completed", passed=False, reason="wanted a completed reply, found 'refusal'")
+    outcome = ended(Status.FAILED, reply=reply(""), verdicts=(NO, how))
     assert summary(outcome).startswith("completed: wanted a completed reply")
     assert case_text(outcome).startswith("NO  completed:")
 
 
 def test_a_broken_validator_is_summed_up_without_its_path() -> None:
     broken = BrokenValidator("polite", "returned None", source=Source(Path("/a/very/long/path"), 3))
-    outcome = Outcome(status=Status.BROKEN_VALIDATOR, call=CALL, reply=reply(), broken=(broken,))
+    outcome = ended(Status.BROKEN_VALIDATOR, reply=reply(), broken=(broken,))
     assert summary(outcome) == "broken validator 'polite': returned None"
 
 
 def test_earlier_turns_and_the_system_prompt_are_shown() -> None:
     turns = (("user", "Hi"), ("assistant", "Hello"), ("user", "What is 2 + 2?"))
     call = Call(messages=tuple(Message(role=role, content=text) for role, text in turns), system="Be brief.")  # type: ignore[arg-type]
-    shown = case_text(Outcome(status=Status.NO_REPLY, call=call, no_reply=TimedOut("late")))
+    shown = case_text(ended(Status.NO_REPLY, call=call, no_reply=TimedOut("late")))
     assert [line.strip() for line in shown.splitlines()[-4:]] == [
         "system: Be brief.",
         "user: Hi",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pytest_llmcall.outcome import Outcome, Status
+from pytest_llmcall.outcome import Exchange, Outcome, Status
 from pytest_llmcall.validators.judging import COMPLETED
 
 
@@ -41,10 +42,10 @@ def record(outcome: Outcome, *, nodeid: str, started: float, ended: float) -> di
 
 def summary(outcome: Outcome) -> str:
     """Return in one line why an outcome is what it is; empty if it passed."""
-    if outcome.no_reply is not None:
-        return outcome.no_reply.reason
     if outcome.reason:
         return outcome.reason
+    if outcome.no_reply is not None and outcome.status in {Status.NO_REPLY, Status.NOT_ASKED}:
+        return outcome.no_reply.reason
     if outcome.broken:
         first = outcome.broken[0]
         return f"broken validator {first.validator!r}: {(first.reason.splitlines() or [''])[0]}"
@@ -56,27 +57,56 @@ def summary(outcome: Outcome) -> str:
 
 
 def _asked(outcome: Outcome) -> dict[str, Any]:
-    reply, error = outcome.reply, outcome.no_reply
+    calls = [_exchange(each, cut=outcome.status is Status.CUT) for each in outcome.exchanges]
+    last: dict[str, Any] = calls[-1] if calls else {}
+    same = ("model", "asked_model", "ending", "tape", "kind")
+    asked = [each for each in calls if each["attempts"]]
+    return {
+        **{name: last.get(name) for name in same},
+        "duration_s": _sum(each["duration_s"] for each in asked if each["duration_s"] is not None),
+        "queued_s": round(sum(each["queued_s"] for each in calls), 3),
+        "tokens": _sum(each["tokens"] for each in asked if each["tokens"] is not None),
+        "cost_usd": _known_sum([each["cost_usd"] for each in asked]),
+        "attempts": sum(each["attempts"] for each in calls),
+        "tools": [name for each in calls for name in each["tools"]],
+        "calls": calls,
+    }
+
+
+def _exchange(exchange: Exchange, *, cut: bool) -> dict[str, Any]:
+    call, reply, error = exchange.call, exchange.reply, exchange.no_reply
     tape = reply.tape if reply else error.evidence if error else None
     usage = reply.usage if reply else None
     return {
-        "model": reply.model if reply else outcome.call.model,
-        "asked_model": outcome.call.model,
+        "model": reply.model if reply else call.model,
+        "asked_model": call.model,
         "ending": reply.ending.value if reply else None,
-        "duration_s": _duration(outcome),
+        "duration_s": _duration(exchange),
         "queued_s": round(reply.queued_s if reply else error.queued_s if error else 0.0, 3),
         "tokens": usage.total if usage else None,
         "cost_usd": reply.cost_usd if reply else None,
-        "attempts": reply.attempts if reply else error.attempts if error else int(outcome.status is Status.CUT),
+        "attempts": reply.attempts if reply else error.attempts if error else int(cut),
         "tools": [use.name for use in reply.tool_uses] if reply else [],
         "tape": str(tape) if tape else None,
         "kind": error.kind if error else None,
     }
 
 
-def _duration(outcome: Outcome) -> float | None:
-    if outcome.reply:
-        return round(outcome.reply.duration_s, 3)
-    if outcome.no_reply and outcome.no_reply.attempts:
-        return round(outcome.no_reply.duration_s, 3)
+def _sum(known: Iterable[float]) -> Any:
+    """Return the sum of what is known, or None if nothing is."""
+    values = list(known)
+    return round(sum(values), 9) if values else None
+
+
+def _known_sum(values: Sequence[float | None]) -> float | None:
+    """Return the sum, or None if there is nothing to add or a part is unknown: then the whole is."""
+    known = [each for each in values if each is not None]
+    return round(sum(known), 9) if known and len(known) == len(values) else None
+
+
+def _duration(exchange: Exchange) -> float | None:
+    if exchange.reply:
+        return round(exchange.reply.duration_s, 3)
+    if exchange.no_reply and exchange.no_reply.attempts:
+        return round(exchange.no_reply.duration_s, 3)
     return None

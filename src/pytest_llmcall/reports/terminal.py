@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from pytest_llmcall.call import Call
 from pytest_llmcall.errors import NoReply
-from pytest_llmcall.outcome import Outcome, Status
+from pytest_llmcall.outcome import Exchange, Outcome, Status
 from pytest_llmcall.reply import Reply
 from pytest_llmcall.validators.judging import COMPLETED
 from pytest_llmcall.verdict import describe
@@ -30,9 +30,15 @@ def _case_lines(outcome: Outcome) -> Iterator[str]:
     if outcome.no_reply:
         yield from _no_reply_lines(outcome.no_reply)
     yield from _broken_and_verdicts(outcome)
-    yield from _call_lines(outcome.call)
-    if outcome.reply:
-        yield from _reply_lines(outcome.reply)
+    for exchange in outcome.exchanges:
+        yield from exchange_lines(exchange)
+
+
+def exchange_lines(exchange: Exchange) -> Iterator[str]:
+    """Return what is shown of one call: what was asked and what came."""
+    yield from _call_lines(exchange.call)
+    if exchange.reply:
+        yield from _reply_lines(exchange.reply)
 
 
 def _no_reply_lines(error: NoReply) -> Iterator[str]:
