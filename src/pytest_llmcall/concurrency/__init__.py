@@ -7,18 +7,20 @@ Importing this package is cheap; the engine itself is loaded when one of its wor
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pytest_llmcall.concurrency.current import current_item
     from pytest_llmcall.concurrency.plugin import LanesPlugin
     from pytest_llmcall.concurrency.summary import HeldLoop, LanesSummary, RanAlone
     from pytest_llmcall.concurrency.timers import uncounted
     from pytest_llmcall.concurrency.waiting import in_lane, wait
 
-__all__ = ["HeldLoop", "LanesPlugin", "LanesSummary", "RanAlone", "in_lane", "uncounted", "wait"]
+__all__ = ["HeldLoop", "LanesPlugin", "LanesSummary", "RanAlone", "current_item", "in_lane", "uncounted", "wait"]
 
 _HOMES = {
     "HeldLoop": "summary",
     "LanesPlugin": "plugin",
     "LanesSummary": "summary",
     "RanAlone": "summary",
+    "current_item": "current",
     "in_lane": "waiting",
     "uncounted": "timers",
     "wait": "waiting",

@@ -230,6 +230,11 @@ class LaneOutput:
             if do_fixture:
                 manager.resume_fixture()
 
+    def running(self) -> Lane | None:
+        """Return the lane whose step this code is, None in a thread or callback of nobody's."""
+        lane = self.stepping
+        return lane if lane is not None and self._is_running(lane) else None
+
     def _is_running(self, lane: Lane) -> bool:
         """Tell whether this code is the lane's step, not one of its threads."""
         if lane is not self.stepping:

@@ -15,6 +15,7 @@ from pytest_llmcall.concurrency import probes
 from pytest_llmcall.concurrency.admission import Admission
 from pytest_llmcall.concurrency.alone import EXCLUSIVE_FIXTURES, has_loop_of_its_own, reason_to_run_alone
 from pytest_llmcall.concurrency.async_fixtures import Waiter, as_sync_fixture, is_async, run_async_test
+from pytest_llmcall.concurrency.current import running_alone, running_lanes
 from pytest_llmcall.concurrency.fibers import FiberKind, default_kind
 from pytest_llmcall.concurrency.fixture_instances import FixtureInstances
 from pytest_llmcall.concurrency.hub import Hub
@@ -134,7 +135,7 @@ class LanesPlugin:
         hub.output.patch()
         watchdog.start()
         try:
-            with route_subtests(), keep_shown(session.config):
+            with route_subtests(), keep_shown(session.config), running_lanes(hub.output):
                 admission.run()
         finally:
             watchdog.stop()
@@ -169,6 +170,14 @@ class LanesPlugin:
             self._solo = Solo()
             WAITER.set(self._solo)
         return self._solo
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True, specname="pytest_runtest_protocol")
+    def pytest_note_item(self, item: pytest.Item) -> Generator[None, bool | None, bool | None]:
+        """Note the item that runs without a lane."""
+        if _lane_of(item) is not None:
+            return (yield)
+        with running_alone(item):
+            return (yield)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
