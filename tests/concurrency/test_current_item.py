@@ -39,7 +39,7 @@ async def test_async(shared, own, own_sync, request, n):
     assert is_current(request.node)
     assert await asyncio.create_task(asyncio.to_thread(is_current, request.node))
     seen = []
-    thread = threading.Thread(target=lambda: seen.append("known" if is_current(request.node) else "unknown"))
+    thread = threading.Thread(target=lambda: seen.append(is_current(request.node)))
     thread.start()
     while thread.is_alive():
         await turn()
