@@ -324,3 +324,53 @@ def test_a_fake_executor_notes_calls_that_are_cancelled() -> None:
 
     anyio.run(run)
     assert [each.prompt for each in executor.cancelled] == ["alone"]
+
+
+CHAT = "/v1/chat/completions"
+
+
+def chat(model: ScriptedModel, prompt: str) -> dict[str, Any]:
+    status, raw = ask(model, prompt, path=CHAT)
+    assert status == 200, raw
+    choice: dict[str, Any] = json.loads(raw)["choices"][0]
+    return choice
+
+
+def test_the_same_turns_are_spoken_as_chat_completions(model: ScriptedModel) -> None:
+    model.script(Text("Paris"), UseTool("add", {"a": 1}), Overlong("and so"), Refusal())
+    assert chat(model, "x")["message"]["content"] == "Paris"
+    [use] = chat(model, "x")["message"]["tool_calls"]
+    assert (use["function"]["name"], json.loads(use["function"]["arguments"])) == ("add", {"a": 1})
+    assert [chat(model, "x")["finish_reason"] for _ in range(2)] == ["length", "content_filter"]
+
+
+def test_a_streamed_chat_completion_adds_up_and_says_that_it_is_done(model: ScriptedModel) -> None:
+    model.script(Text("It is Paris."))
+    _, raw = ask(model, "x", stream=True, path=CHAT)
+    *chunks, done = [line.removeprefix("data: ") for line in raw.splitlines() if line.startswith("data: ")]
+    assert done == "[DONE]"
+    deltas = [choice["delta"] for chunk in map(json.loads, chunks) for choice in chunk["choices"]]
+    assert "".join(delta.get("content") or "" for delta in deltas) == "It is Paris."
+
+
+def test_an_error_of_the_chat_completions_api_has_its_own_shape(model: ScriptedModel) -> None:
+    model.script(Status(404, type="model_not_found", message="no such model"))
+    status, raw = ask(model, "x", path=CHAT)
+    assert status == 404
+    assert json.loads(raw)["error"]["code"] == "model_not_found"
+    assert json.loads(raw)["error"]["message"] == "no such model"
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", CHAT])
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_cut_answer_breaks_off_in_its_body(model: ScriptedModel, path: str, *, stream: bool) -> None:
+    model.script(CutStream(after=10))
+    with pytest.raises(http.client.IncompleteRead):
+        ask(model, "x", path=path, stream=stream)
+
+
+def test_what_a_chat_request_says_can_be_read() -> None:
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Who?"}]
+    body = {"messages": messages, "tools": [{"type": "function", "function": {"name": "add"}}]}
+    request = Request(path=CHAT, body=body, headers={}, at=0.0)
+    assert (request.system_text, request.user_text, request.tools) == ("Be brief.", "Who?", ("add",))

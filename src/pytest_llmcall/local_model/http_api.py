@@ -131,6 +131,14 @@ class ApiHandler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(raw)
 
+    def send_part(self, length: int, part: bytes) -> None:
+        """Send the beginning of an answer that has so many bytes."""
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(length))
+        self.end_headers()
+        self.wfile.write(part)
+
     def start_stream(self) -> None:
         """Begin an answer whose length is not known."""
         self.send_response(200)

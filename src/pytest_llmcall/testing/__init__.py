@@ -1,7 +1,7 @@
-"""Stand-ins for testing LLM suites and plugins: a scripted model behind the real CLI, and a fake executor.
+"""Stand-ins for testing LLM suites and plugins: a scripted model behind real clients, and a fake executor.
 
-Give `ScriptedModel().environment` to a real `claude` process, tell it what to say with `script(Text("Paris"))`,
-and read what was asked from `requests`.
+Give `ScriptedModel().environment` to a real `claude` process, or its `url` and `/v1` to a client of OpenAI's API,
+tell it what to say with `script(Text("Paris"))`, and read what was asked from `requests`.
 """
 
 from __future__ import annotations

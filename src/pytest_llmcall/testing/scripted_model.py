@@ -1,4 +1,7 @@
-"""A Messages API on loopback that does what a test tells it, so that the real CLI can be tested without an account."""
+"""A model on loopback that says what a test tells it, so that real clients can be tested without an account.
+
+It speaks Anthropic's Messages API, for the Claude CLI, and OpenAI's chat completions, for LiteLLM.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +15,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from pytest_llmcall.local_model.http_api import ApiHandler, LoopbackServer
-from pytest_llmcall.local_model.messages_api import (
-    Answer,
-    TextBlock,
-    ToolUseBlock,
-    as_events,
-    as_message,
-    encode_event,
-    error_body,
-    text_of,
-    user_text,
-)
+from pytest_llmcall.local_model.messages_api import Answer, TextBlock, ToolUseBlock, error_body, text_of, user_text
 from pytest_llmcall.local_model.process import ELSEWHERE
 from pytest_llmcall.testing.turns import (
     CutStream,
@@ -36,6 +29,7 @@ from pytest_llmcall.testing.turns import (
     Turn,
     UseTool,
 )
+from pytest_llmcall.testing.wires import WIRES, Wire, half_of
 
 _SESSION_HEADER: Final = "x-claude-code-session-id"
 _LOOK_S: Final = 0.02
@@ -64,12 +58,13 @@ class Request:
     @property
     def system_text(self) -> str:
         """The system prompt."""
-        return text_of(self.body.get("system"))
+        said = [text_of(each.get("content")) for each in self.body.get("messages", ()) if each.get("role") == "system"]
+        return "\n".join([text for text in (text_of(self.body.get("system")), *said) if text])
 
     @property
     def tools(self) -> tuple[str, ...]:
         """The names of the tools that the model may use."""
-        return tuple(tool["name"] for tool in self.body.get("tools", ()))
+        return tuple(tool.get("function", tool)["name"] for tool in self.body.get("tools") or ())
 
     @property
     def conversation(self) -> str:
@@ -92,7 +87,9 @@ class _Rule:
 
 
 class ScriptedModel:
-    """A Messages API on loopback that does what a test tells it. Use it as a context manager.
+    """A model on loopback that does what a test tells it. Use it as a context manager.
+
+    `environment` sends the Claude CLI to it; other clients ask `url`/v1/messages or `url`/v1/chat/completions.
 
     A request is answered by the first rule of `on` that matches it, else by the next turn of `script`, else by the
     `default`; else with an error that says so, which the test then sees.
@@ -232,44 +229,43 @@ class _ScriptedHandler(ApiHandler):
     def post(self, path: str, body: dict[str, Any]) -> None:
         if path == "/v1/messages/count_tokens":
             self.send_json(200, {"input_tokens": max(1, len(user_text(body)) // 4)})
-        elif path == "/v1/messages":
+        elif wire := WIRES.get(path):
             headers = {name.lower(): value for name, value in self.headers.items()}
             request = Request(path=path, body=body, headers=headers, at=time.monotonic())
             with self.script.counted():
-                self._act(self.script.take(request), request)
+                self._act(self.script.take(request), request, wire)
         else:
             self.send_json(404, error_body(404, f"nothing at {path}"))
 
-    def _act(self, turn: Turn, request: Request) -> None:
+    def _act(self, turn: Turn, request: Request, wire: Wire) -> None:
         match turn:
             case Status():
-                body = error_body(turn.status, turn.message, kind=turn.type)
-                self.send_json(turn.status, body, turn.headers)
+                self.send_json(turn.status, wire.error(turn.status, turn.message, turn.type), turn.headers)
             case Delay():
                 self._wait(lambda: False, seconds=turn.seconds)
-                self._act_unless_gone(turn.then, request)
+                self._act_unless_gone(turn.then, request, wire)
             case Gate():
                 turn.enter()
                 try:
                     self._wait(lambda: turn.is_open)
                 finally:
                     turn.leave()
-                self._act_unless_gone(turn.then, request)
+                self._act_unless_gone(turn.then, request, wire)
             case Hang():
-                self._say_part(turn.text, request)
+                self._say_part(turn.text, request, wire)
                 self._wait(lambda: False)
                 self.hang_up()
             case CutStream():
-                self._say_part(turn.text[: turn.after], request)
+                self._say_part(turn.text[: turn.after], request, wire)
                 self.hang_up()
             case _:
-                self._answer(answer_for(turn, request), stream=bool(request.body.get("stream")))
+                self._answer(answer_for(turn, request), wire, stream=bool(request.body.get("stream")))
 
-    def _act_unless_gone(self, turn: Turn, request: Request) -> None:
+    def _act_unless_gone(self, turn: Turn, request: Request, wire: Wire) -> None:
         if self.client_gone() or self.script.closing.is_set():
             self.hang_up()
         else:
-            self._act(turn, request)
+            self._act(turn, request, wire)
 
     def _wait(self, ready: Callable[[], bool], *, seconds: float = float("inf")) -> None:
         end = time.monotonic() + seconds
@@ -278,23 +274,25 @@ class _ScriptedHandler(ApiHandler):
             if left <= 0 or self.script.closing.wait(min(_LOOK_S, left)):
                 return
 
-    def _say_part(self, text: str, request: Request) -> None:
-        """Send the events up to the end of a text, and none that would end the answer."""
+    def _say_part(self, text: str, request: Request, wire: Wire) -> None:
+        """Send an answer up to the end of its text, and nothing that would end the answer."""
         if not text:
             return
-        self.start_stream()
-        for event in as_events(answer_for(Text(text), request)):
-            if event["type"] == "content_block_stop":
-                return
-            self.send_chunk(encode_event(event))
+        answer = answer_for(Text(text), request)
+        if request.body.get("stream"):
+            self.start_stream()
+            for piece in wire.beginning(answer):
+                self.send_chunk(piece)
+        else:
+            self.send_part(*half_of(wire.body(answer)))
 
-    def _answer(self, answer: Answer, *, stream: bool) -> None:
+    def _answer(self, answer: Answer, wire: Wire, *, stream: bool) -> None:
         if not stream:
-            self.send_json(200, as_message(answer))
+            self.send_json(200, wire.body(answer))
             return
         self.start_stream()
-        for event in as_events(answer):
-            self.send_chunk(encode_event(event))
+        for piece in wire.pieces(answer):
+            self.send_chunk(piece)
         self.send_chunk(b"")
 
 
