@@ -7,6 +7,7 @@ LLMCallError
 │   ├── TimedOut             the deadline of the call passed
 │   ├── InfrastructureError  the provider, the network or a process failed; worth one more try
 │   ├── ConfigurationError   cannot work until somebody changes something; stops what it concerns
+│   ├── CutByBudget          asked and paid for, but stopped because the run's budget was used up in this call
 │   └── NotAsked             the call was never made, because the executor had stopped
 │       └── OverBudget       ... because the run's budget does not allow it: SKIPPED, and the run is no success
 ├── Misuse                   a test uses `llm` in a way that cannot work, a forgotten `await` say: ERROR
@@ -74,12 +75,15 @@ class NoReply(LLMCallError):
         evidence: The file that holds everything that was received, if it was kept.
         attempts: How many times the call was made.
 
-    `duration_s` is how many seconds its attempts took, and `queued_s` how many it waited for slots.
+    `duration_s` is how many seconds its attempts took, and `queued_s` how many it waited for slots. `cost_usd` and
+    `tokens` are what the last attempt took, None if nobody knows; an error with no attempts has cost nothing.
     """
 
     kind = "no reply"
     duration_s = 0.0
     queued_s = 0.0
+    cost_usd: float | None = None
+    tokens: int | None = None
 
     def __init__(
         self,
@@ -134,6 +138,12 @@ class ConfigurationError(NoReply):
     ) -> None:
         self.scope = scope
         super().__init__(reason, received=received, detail=detail, remedy=remedy, evidence=evidence, attempts=attempts)
+
+
+class CutByBudget(NoReply):
+    """A call that was under way when it had used up what the run may spend; says nothing about the model."""
+
+    kind = "budget used up"
 
 
 class NotAsked(NoReply):
