@@ -11,11 +11,22 @@ if TYPE_CHECKING:
     from pytest_llmcall.concurrency.plugin import LanesPlugin
     from pytest_llmcall.concurrency.summary import HeldLoop, LanesSummary, RanAlone
     from pytest_llmcall.concurrency.timers import uncounted
-    from pytest_llmcall.concurrency.waiting import in_lane, wait
+    from pytest_llmcall.concurrency.waiting import CannotWaitError, in_lane, wait
 
-__all__ = ["HeldLoop", "LanesPlugin", "LanesSummary", "RanAlone", "current_item", "in_lane", "uncounted", "wait"]
+__all__ = [
+    "CannotWaitError",
+    "HeldLoop",
+    "LanesPlugin",
+    "LanesSummary",
+    "RanAlone",
+    "current_item",
+    "in_lane",
+    "uncounted",
+    "wait",
+]
 
 _HOMES = {
+    "CannotWaitError": "waiting",
     "HeldLoop": "summary",
     "LanesPlugin": "plugin",
     "LanesSummary": "summary",

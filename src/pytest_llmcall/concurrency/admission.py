@@ -12,7 +12,7 @@ import pytest
 from pytest_llmcall.concurrency.hub import Hub
 from pytest_llmcall.concurrency.lane import CURRENT_ITEM
 from pytest_llmcall.concurrency.protocol import run_in_lane
-from pytest_llmcall.concurrency.summary import RanAlone, Tally
+from pytest_llmcall.concurrency.summary import Tally
 from pytest_llmcall.concurrency.visits import Visits
 
 
@@ -95,7 +95,7 @@ class Admission:
 
     def _run_alone(self, item: pytest.Item, reason: str) -> None:
         self._hub.end_batch()
-        self._tally.alone.append(RanAlone(nodeid=item.nodeid, reason=reason))
+        self._tally.ran_alone(item.nodeid, reason)
         # A context of its own: what shared fixtures show to this item must not reach all that follow.
         context = contextvars.copy_context()
         context.run(CURRENT_ITEM.set, item)

@@ -1,11 +1,14 @@
 """Reasons of the engine's own why an item may not overlap with others, each in words for the summary."""
 
-from collections.abc import Collection, Iterator
+import inspect
+from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 import pytest
-from _pytest.compat import getlocation
 from _pytest.unittest import TestCaseFunction
+
+from pytest_llmcall.concurrency.runners import has_loop_of_its_own
 
 # What these change is the whole process's, not the test's.
 EXCLUSIVE_FIXTURES = frozenset({"capsys", "capsysbinary", "capfd", "capfdbinary", "capteesys", "monkeypatch"})
@@ -36,12 +39,15 @@ def _where_from(item: pytest.Item, name: str) -> str:
     info: Any = getattr(item, "_fixtureinfo", None)
     if info is None or name in info.argnames:
         return name
+    asked = {arg for mark in item.iter_markers("usefixtures") for arg in mark.args}
     for initial in info.initialnames:
-        if initial == name:
-            return f"{name}, by usefixtures or autouse"
-        for fixturedef in info.name2fixturedefs.get(initial, ())[-1:]:
-            if name in _closure(fixturedef, info.name2fixturedefs):
-                return f"{name}, through {initial} in {_location(item, fixturedef)}"
+        found = info.name2fixturedefs.get(initial, ())[-1:]
+        for fixturedef in found:
+            if name != initial and name not in _closure(fixturedef, info.name2fixturedefs):
+                continue
+            if initial not in info.argnames and initial not in asked:
+                return f"{name}, autouse in {_location(item, fixturedef)}"
+            return name if name == initial else f"{name}, through {initial} in {_location(item, fixturedef)}"
     return name
 
 
@@ -57,51 +63,11 @@ def _closure(fixturedef: Any, known: dict[str, Any]) -> set[str]:
 
 
 def _location(item: pytest.Item, fixturedef: Any) -> str:
-    return str(getlocation(fixturedef.func, str(item.config.rootpath)))
-
-
-def has_loop_of_its_own(item: pytest.Item) -> bool:
-    """Tell whether a suite has chosen the loop for this item: then whoever it chose it through must run it."""
-    return _overrides_loop_policy(item) or _has_loop_factories(item) or _wants_other_backend(item)
-
-
-def _definitions(item: pytest.Item, name: str) -> tuple[Any, ...]:
-    manager = item.session._fixturemanager  # noqa: SLF001 - there is no public way to a fixture's definitions
-    return tuple(manager.getfixturedefs(name, item) or ())
-
-
-def _overrides_loop_policy(item: pytest.Item) -> bool:
-    if not type(item).__module__.startswith("pytest_asyncio"):
-        return False
-    found = _definitions(item, "event_loop_policy")
-    return bool(found) and found[-1].func.__module__ != "pytest_asyncio.plugin"
-
-
-def _has_loop_factories(item: pytest.Item) -> bool:
-    hook = getattr(item.ihook, "pytest_asyncio_loop_factories", None)
-    return type(item).__module__.startswith("pytest_asyncio") and hook is not None and bool(hook.get_hookimpls())
-
-
-def _wants_other_backend(item: pytest.Item) -> bool:
-    if "anyio_backend" not in getattr(item, "fixturenames", ()):
-        return False
-    return any(not _is_plain_asyncio(backend) for backend in _backends(item))
-
-
-def _backends(item: pytest.Item) -> Iterator[object]:
-    callspec = getattr(item, "callspec", None)
-    if callspec is not None and "anyio_backend" in callspec.params:
-        yield callspec.params["anyio_backend"]
-        return
-    for fixturedef in _definitions(item, "anyio_backend")[-1:]:
-        if fixturedef.func.__module__ == "anyio.pytest_plugin":
-            return
-        # Usually a function that returns a name. What needs fixtures or fails now is not ours to judge.
-        try:
-            yield fixturedef.func() if not fixturedef.argnames else None
-        except Exception:
-            yield None
-
-
-def _is_plain_asyncio(backend: object) -> bool:
-    return backend in ("asyncio", ("asyncio", {}))
+    """Return the place of the fixture's `def`, or of its decorator, relative to the root folder."""
+    function = inspect.unwrap(getattr(fixturedef.func, "__func__", fixturedef.func))
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return str(function)
+    path = Path(code.co_filename)
+    root = item.config.rootpath
+    return f"{path.relative_to(root) if path.is_relative_to(root) else path}:{code.co_firstlineno}"

@@ -1,7 +1,7 @@
 """The lanes as a pytest plugin object: hooks that hand over to the engine, and nothing else.
 
-Without lanes (one lane, an xdist worker, a pytest whose inside has changed) the same object runs managed coroutine
-tests and async fixtures one at a time; loop, SetupState, FixtureDefs and capture are pytest's own then.
+Without lanes (one lane, an xdist worker, a pytest whose inside has changed) loop, SetupState, FixtureDefs and capture
+are pytest's own; the same object then runs those coroutine tests and async fixtures that no other plugin runs.
 """
 
 import functools
@@ -13,7 +13,7 @@ import pytest
 
 from pytest_llmcall.concurrency import probes
 from pytest_llmcall.concurrency.admission import Admission
-from pytest_llmcall.concurrency.alone import EXCLUSIVE_FIXTURES, has_loop_of_its_own, reason_to_run_alone
+from pytest_llmcall.concurrency.alone import EXCLUSIVE_FIXTURES, reason_to_run_alone
 from pytest_llmcall.concurrency.async_fixtures import Waiter, as_sync_fixture, is_async, run_async_test
 from pytest_llmcall.concurrency.current import running_alone, running_lanes
 from pytest_llmcall.concurrency.fibers import FiberKind, default_kind
@@ -22,6 +22,7 @@ from pytest_llmcall.concurrency.hub import Hub
 from pytest_llmcall.concurrency.lane import LANE, Lane
 from pytest_llmcall.concurrency.leftovers import LEFTOVERS, Leftovers
 from pytest_llmcall.concurrency.protocol import flush_reports, run_protocol, unless_stopped
+from pytest_llmcall.concurrency.runners import has_loop_of_its_own, is_set_up_elsewhere, runs_elsewhere
 from pytest_llmcall.concurrency.setup_tree import TreeSetupState
 from pytest_llmcall.concurrency.shown import keep_shown
 from pytest_llmcall.concurrency.subtests import route_subtests
@@ -91,7 +92,7 @@ class LanesPlugin:
 
     def _turned_back(self, node: Any) -> Any:
         theirs = isinstance(node, pytest.Function) and type(node).__module__.startswith("pytest_asyncio")
-        if not theirs or not self._is_managed(node) or has_loop_of_its_own(node):
+        if not theirs or not self._runs_async(node):
             return node
         kind: Any = type(node)
         node.__class__ = _plain(kind)
@@ -102,7 +103,17 @@ class LanesPlugin:
 
     def _runs_async(self, item: pytest.Item) -> bool:
         """Tell whether the item's coroutines are ours to run."""
-        return self._is_managed(item) and not has_loop_of_its_own(item)
+        if not self._is_managed(item) or has_loop_of_its_own(item):
+            return False
+        return self._off is None or not runs_elsewhere(item)
+
+    def _sets_up(self, fixturedef: Any, item: pytest.Item) -> bool:
+        """Tell whether an async fixture is ours to set up for the item."""
+        if not self._runs_async(item):
+            return False
+        coroutine = inspect.iscoroutinefunction(getattr(item, "obj", None))
+        # A coroutine's fixtures live on its own loop, whoever has declared them.
+        return self._off is None or coroutine or not is_set_up_elsewhere(fixturedef, item)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
@@ -238,7 +249,7 @@ class LanesPlugin:
         if lane is not None and fixturedef.argname in self._exclusive:
             lane.hub.claims.claim(lane, fixturedef.argname)
         func = fixturedef.func
-        if not is_async(func) or not self._runs_async(request._pyfuncitem):  # noqa: SLF001 - request.node is the scope's
+        if not is_async(func) or not self._sets_up(fixturedef, request._pyfuncitem):  # noqa: SLF001 - request.node is the scope's
             return (yield)
         fixturedef.func = as_sync_fixture(self._waiter(), fixturedef, request)
         try:

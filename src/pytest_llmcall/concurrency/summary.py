@@ -1,5 +1,7 @@
 """What a run with lanes has to say about itself at its end: plain records, read by the terminal report."""
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
@@ -29,6 +31,7 @@ class LanesSummary:
 
     Attributes:
         lanes: how many items could be in flight at once.
+        total: how many items were started, in a lane or alone.
         peak: how many were.
         overlapped: node ids of the items that were in flight together with another one.
         alone: the items that ran behind a barrier, in the order of the run.
@@ -37,24 +40,36 @@ class LanesSummary:
     """
 
     lanes: int
+    total: int
     peak: int
     overlapped: tuple[str, ...]
     alone: tuple[RanAlone, ...]
     held: tuple[HeldLoop, ...]
     off: str | None
 
+    def reasons(self) -> Mapping[str, int]:
+        """Return how many items ran alone for each reason, the most frequent first."""
+        return dict(Counter(each.reason for each in self.alone).most_common())
+
 
 @dataclass(slots=True, kw_only=True)
 class Tally:
     """The summary while it grows."""
 
+    total: int = 0
     peak: int = 0
     overlapped: dict[str, None] = field(default_factory=dict)
     alone: list[RanAlone] = field(default_factory=list)
     held: list[HeldLoop] = field(default_factory=list)
 
+    def ran_alone(self, nodeid: str, reason: str) -> None:
+        """Note an item that starts behind a barrier."""
+        self.total += 1
+        self.alone.append(RanAlone(nodeid=nodeid, reason=reason))
+
     def in_flight(self, nodeids: list[str]) -> None:
-        """Note which items are in flight right now."""
+        """Note which items are in flight when another one has just started."""
+        self.total += 1
         self.peak = max(self.peak, len(nodeids))
         if len(nodeids) > 1:
             self.overlapped.update(dict.fromkeys(nodeids))
@@ -63,6 +78,7 @@ class Tally:
         """Return the record of what was noted so far."""
         return LanesSummary(
             lanes=lanes,
+            total=self.total,
             peak=self.peak,
             overlapped=tuple(self.overlapped),
             alone=tuple(self.alone),

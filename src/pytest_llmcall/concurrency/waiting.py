@@ -20,6 +20,10 @@ T = TypeVar("T")
 WAITER: ContextVar[Waiter | None] = ContextVar("pytest_lanes_waiter", default=None)
 
 
+class CannotWaitError(RuntimeError):
+    """`wait()` was called where nothing may wait: inside a coroutine, or in a thread that is not the test's own."""
+
+
 def in_lane() -> bool:
     """Tell whether the calling code belongs to an item that is in flight together with others."""
     lane = LANE.get()
@@ -38,7 +42,7 @@ def wait(awaitable: Awaitable[T]) -> T:
         What the awaitable returns; what it raises is raised here.
 
     Raises:
-        RuntimeError: inside a running coroutine, or in another thread than the test's.
+        CannotWaitError: inside a running coroutine, or in another thread than the test's.
     """
     try:
         waiter = _waiter_here()
@@ -54,10 +58,12 @@ def _waiter_here() -> Waiter | None:
     lane = LANE.get()
     if lane is not None and not lane.done:
         if lane.fiber is None or not lane.fiber.is_current():
-            raise RuntimeError("wait() was called in a thread that the test started; call it in the test's own thread")
+            raise CannotWaitError(
+                "wait() was called in a thread that the test started; call it in the test's own thread"
+            )
         return lane.hub
     if threading.current_thread() is not threading.main_thread():
-        raise RuntimeError("wait() was called in a foreign thread; call it in the test's own thread")
+        raise CannotWaitError("wait() was called in a foreign thread; call it in the test's own thread")
     return WAITER.get()
 
 
@@ -65,10 +71,10 @@ def refuse_in_coroutine() -> None:
     """Raise if an event loop is running here.
 
     Raises:
-        RuntimeError: inside a running coroutine or callback.
+        CannotWaitError: inside a running coroutine or callback.
     """
     if asyncio._get_running_loop() is not None:  # noqa: SLF001 - get_running_loop() raises instead of answering
-        raise RuntimeError("wait() was called inside a running coroutine; use `await` there")
+        raise CannotWaitError("wait() was called inside a running coroutine; use `await` there")
 
 
 def _discard(awaitable: Awaitable[Any]) -> None:

@@ -75,6 +75,8 @@ class Recorder:
             "overlapped": list(summary.overlapped) if summary else [],
             "held": [each.nodeid for each in summary.held] if summary else [],
             "off": summary.off if summary else None,
+            "total": summary.total if summary else 0,
+            "reasons": dict(summary.reasons()) if summary else {},
         }
         Path(self.config.getoption("record")).write_text(json.dumps(record), encoding="utf-8")
 
