@@ -61,6 +61,8 @@ def launch_line(
         line.append(f"--model={model}")
     if call.max_turns is not None:
         line.append(f"--max-turns={call.max_turns}")
+    if call.max_cost_usd is not None:
+        line.append(f"--max-budget-usd={call.max_cost_usd}")
     if call.schema is not None:
         line.append(f"--json-schema={_schema_text(call.schema)}")
     if mcp_file:
