@@ -15,6 +15,7 @@ from typing import Any, Final
 import pytest
 
 from pytest_llmcall import _casefile, concurrency
+from pytest_llmcall._ledger import Ledger
 from pytest_llmcall._run import run_case
 from pytest_llmcall._session import Session, now
 from pytest_llmcall._settings import Settings
@@ -30,6 +31,7 @@ from pytest_llmcall.verdict import CheckFailed, Validator
 MODEL_ARGUMENT: Final = "llmcall_model"
 SESSION: Final = pytest.StashKey[Session]()
 RECORD: Final = pytest.StashKey[dict[str, Any]]()
+LEDGER: Final = pytest.StashKey[Ledger]()
 RAISED: Final = pytest.StashKey[tuple[Exception, Outcome]]()
 
 
@@ -58,7 +60,7 @@ class CaseFile(pytest.Module):
         """Show the problems of a file without a traceback of ours."""
         if isinstance(excinfo.value, CaseFileError):
             count = len(excinfo.value.problems)
-            return _shown(str(excinfo.value), f"{count} problem{'s' * (count > 1)}", excinfo.value.problems[0].source)
+            return shown(str(excinfo.value), f"{count} problem{'s' * (count > 1)}", excinfo.value.problems[0].source)
         return super().repr_failure(excinfo)
 
     def _shadowed(self, cases: Iterable[Case]) -> Iterator[Problem]:
@@ -147,8 +149,8 @@ class CaseItem(pytest.Function):
         if outcome is None or excinfo.value is not error:
             return super().repr_failure(excinfo)
         if isinstance(error, EvidenceLost):
-            return _shown(f"{error}\n{case_text(outcome)}", str(error), self.case.source)
-        return _shown(case_text(outcome), summary(outcome), self.case.source)
+            return shown(f"{error}\n{case_text(outcome)}", str(error), self.case.source)
+        return shown(case_text(outcome), summary(outcome), self.case.source)
 
     def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
         """Return the place of the case in its file."""
@@ -178,12 +180,18 @@ class CaseItem(pytest.Function):
         asked = replace(self.case.call, model=self.model(settings))
         call = asked.resolved(model=settings.model, timeout=settings.timeout)
 
+        ledger = ledger_of(self)
+        ledger.started = started
+
         def keep(outcome: Outcome) -> None:
+            # What its validators' fixtures have asked belongs to the case, too.
+            outcome = replace(outcome, exchanges=(*outcome.exchanges, *ledger.exchanges))
+            ledger.written = len(ledger.exchanges)
             if outcome.status is Status.CUT and not session.was_asked(call):
                 outcome = replace(outcome, status=Status.NOT_ASKED, reason="not asked: the run stopped")
             kept = record(outcome, nodeid=self.nodeid, started=started, ended=now())
             self.stash[RECORD] = session.keep(kept)
-            self.user_properties.extend(_properties(kept))
+            self.user_properties.extend(properties(kept))
 
         try:
             validators = self._validators()
@@ -191,7 +199,8 @@ class CaseItem(pytest.Function):
             outcome = Outcome(status=Status.BROKEN_VALIDATOR, exchanges=(Exchange(call=call),), broken=(error,))
             keep(outcome)
             return outcome
-        return run_case(call, validators, executor=session.executor, wait=concurrency.wait, keep=keep)
+        executor = session.asking(ledger.clock)
+        return run_case(call, validators, executor=executor, wait=concurrency.wait, keep=keep)
 
     def _validators(self) -> list[Validator]:
         return [
@@ -200,11 +209,23 @@ class CaseItem(pytest.Function):
         ]
 
 
-def unmet_need(item: CaseItem, settings: Settings) -> str | None:
+def ledger_of(item: pytest.Item) -> Ledger:
+    """Return the ledger of an item that is running."""
+    if LEDGER not in item.stash:
+        item.stash[LEDGER] = Ledger()
+    return item.stash[LEDGER]
+
+
+def unmet_need(needs: Iterable[str], settings: Settings) -> str | None:
+    """Return in one line what is needed and not here, or None."""
+    reasons = ((need, _unmet(need, local=settings.local)) for need in needs)
+    return next((f"needs {need}: {reason}" for need, reason in reasons if reason), None)
+
+
+def unmet_case(item: CaseItem, settings: Settings) -> str | None:
     """Return why a case cannot run here in one line, or None."""
-    for need in item.case.needs:
-        if reason := _unmet(need, local=settings.local):
-            return f"needs {need}: {reason}"
+    if reason := unmet_need(item.case.needs, settings):
+        return reason
     model = item.model(settings)
     if parse_model(model).provider == "litellm":
         return f"the model {model!r} needs LiteLLM, which this version does not ask yet"
@@ -252,23 +273,24 @@ def _error(outcome: Outcome) -> Exception | None:
     return outcome.broken[0] if outcome.broken else CheckFailed(outcome.verdicts)
 
 
-def _shown(text: str, reason: str, source: Source) -> Any:
+def shown(text: str, reason: str, source: Source) -> Any:
     """Return a representation that reporters know, with our text and place, and one line for the short summary."""
     try:
         raise _Shown(text)  # noqa: TRY301 - pytest asks for an exception that was raised
     except _Shown as error:
-        shown: Any = pytest.ExceptionInfo.from_exception(error).getrepr(style="value")
-    shown.reprcrash.path = str(source.path)
-    shown.reprcrash.lineno = source.line
-    shown.reprcrash.message = reason
-    return shown
+        made: Any = pytest.ExceptionInfo.from_exception(error).getrepr(style="value")
+    made.reprcrash.path = str(source.path)
+    made.reprcrash.lineno = source.line
+    made.reprcrash.message = reason
+    return made
 
 
 class _Shown(Exception):
     """Carries a text into pytest's own representation."""
 
 
-def _properties(kept: Mapping[str, Any]) -> list[tuple[str, object]]:
+def properties(kept: Mapping[str, Any]) -> list[tuple[str, object]]:
+    """Return what JUnit is told of an outcome."""
     names = ("model", "duration_s", "tokens", "cost_usd", "tape")
     known = [(f"llm_{name}", kept[name]) for name in names if kept[name] is not None]
     return [("llm_status", kept["status"]), *known]

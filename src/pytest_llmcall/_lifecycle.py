@@ -12,9 +12,10 @@ from typing import Any, Final
 
 import pytest
 
-from pytest_llmcall._items import RECORD, SESSION, CaseItem, unmet_need
+from pytest_llmcall._items import LEDGER, MODEL_ARGUMENT, RECORD, SESSION, CaseItem, unmet_case, unmet_need
 from pytest_llmcall._session import RunIdentity, Session, shown_path
 from pytest_llmcall._settings import Settings
+from pytest_llmcall._tests import CALLS, PythonTests, mark_values, show_forgotten, uses_llm, why_alone
 from pytest_llmcall.concurrency import LanesPlugin
 from pytest_llmcall.errors import SettingsError
 from pytest_llmcall.executors.models import parse_model
@@ -37,14 +38,18 @@ class Lifecycle:
         worker_input = getattr(config, "workerinput", None)
         self.identity = RunIdentity(**worker_input[WORKER_INPUT]) if worker_input else RunIdentity.new()
         self.session: Session | None = None
+        self._managed = 0
         self._received: list[dict[str, Any]] = []
         self.lanes_off = self._why_no_lanes()
         self.lanes = LanesPlugin(
             config,
             lanes=1 if self.lanes_off else LANES_PER_CALL * settings.concurrency,
-            alone=why_alone,
+            alone=reason_to_run_alone,
             managed=is_managed,
+            exclusive=settings.exclusive_fixtures,
         )
+        self.tests = PythonTests(settings, self.started_session)
+        config.pluginmanager.register(self.tests, "llmcall-tests")
         config.pluginmanager.register(self.lanes, "llmcall-lanes")
 
     def _why_no_lanes(self) -> str:
@@ -61,24 +66,46 @@ class Lifecycle:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Skip the cases that cannot run here, each with its reason."""
+        """Skip the items that cannot run here, each with its reason."""
         for item in items:
-            if isinstance(item, CaseItem) and (reason := unmet_need(item, self.settings)):
+            if isinstance(item, CaseItem):
+                reason = unmet_case(item, self.settings)
+            else:
+                reason = unmet_need(mark_values(item)["needs"], self.settings) if is_managed(item) else None
+            if reason:
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Run a test that asks once for each of several forced models."""
+        models = self.settings.force_models
+        if len(models) > 1 and "llm" in metafunc.fixturenames and MODEL_ARGUMENT not in metafunc.fixturenames:
+            metafunc.fixturenames.append(MODEL_ARGUMENT)
+            metafunc.parametrize(MODEL_ARGUMENT, models, ids=models)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Start what the calls need, now that it is certain that there are any."""
         option = self.config.option
+        self._managed = sum(map(is_managed, session.items))
         only_shown = option.collectonly or getattr(option, "setuponly", False) or getattr(option, "setupplan", False)
         if only_shown or not any(map(_asks, session.items)):
             return
-        started = Session(self.settings, self.identity)
         try:
-            started.start()
+            self.started_session()
         except SettingsError as error:
             raise pytest.UsageError(str(error)) from error
-        self.session = self.config.stash[SESSION] = started
+
+    def started_session(self) -> Session:
+        """Return the session, which a test may ask for that no fixture has announced.
+
+        Raises:
+            SettingsError: It cannot be started.
+        """
+        if self.session is None:
+            started = Session(self.settings, self.identity)
+            started.start()
+            self.session = self.config.stash[SESSION] = started
+        return self.session
 
     def pytest_report_collectionfinish(self) -> list[str]:
         """Say who answers, and where the evidence goes."""
@@ -98,15 +125,25 @@ class Lifecycle:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Attach the outcome's record, and take the wait for a slot out of the item's duration."""
         report = yield
-        kept = item.stash.get(RECORD, None)
-        if call.when == "call" and kept:
-            report.duration = max(0.0, report.duration - kept["queued_s"])
-            del item.stash[RECORD]  # a rerun has a record of its own
-        elif call.when == "setup" and not report.passed and isinstance(item, CaseItem):
-            kept = self._not_asked(item, report)
-        if kept and call.when != "teardown":
+        if call.excinfo is not None:
+            show_forgotten(item, report, call.excinfo.value)
+        if call.when == "setup" and not report.passed:
+            self._keep_unrun(item, report, call)
+        if LEDGER in item.stash:
+            report.duration = max(0.0, report.duration - item.stash[LEDGER].clock.take())
+        if kept := item.stash.get(RECORD, None):
             vars(report)[RECORD_OF_REPORT] = kept  # xdist sends a report's attributes
+            del item.stash[RECORD]  # a rerun has a record of its own
+        if text := item.stash.get(CALLS, ""):
+            report.sections.append(("llm calls", text))
+            del item.stash[CALLS]
         return report
+
+    def _keep_unrun(self, item: pytest.Item, report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
+        if isinstance(item, CaseItem):
+            item.stash[RECORD] = self._not_asked(item, report)
+        elif call.excinfo is not None and is_managed(item):
+            self.tests.write(item, call.excinfo.value, session=self.session)
 
     def _not_asked(self, item: CaseItem, report: pytest.TestReport) -> dict[str, Any]:
         if report.skipped and isinstance(report.longrepr, tuple):
@@ -151,8 +188,8 @@ class Lifecycle:
         alone = Counter(each.reason for each in seen.alone if each.reason != NOT_OURS)
         return [
             *(f"{count} skipped: {reason}" for reason, count in skips.most_common()),
-            *(f"{count} ran alone: {reason}" for reason, count in alone.most_common()),
-            *(f"{each.nodeid} kept the others waiting for {each.seconds:.1f} s" for each in seen.held),
+            *(f"{count} of {self._managed} ran alone: {reason}" for reason, count in alone.most_common()),
+            *(f"{each.nodeid} held the loop for {each.seconds:.1f} s" for each in seen.held),
             *([self.lanes_off] if self._is_controller() else []),
         ]
 
@@ -176,10 +213,10 @@ def is_managed(item: pytest.Item) -> bool:
     return item.get_closest_marker("llm") is not None
 
 
-def why_alone(item: pytest.Item) -> str | None:
-    """Return why an item does not overlap with others, or None if it does."""
-    return None if isinstance(item, CaseItem) else NOT_OURS
+def reason_to_run_alone(item: pytest.Item) -> str | None:
+    """Return why an item does not overlap with others, or None if it may."""
+    return why_alone(item) if is_managed(item) else NOT_OURS
 
 
 def _asks(item: pytest.Item) -> bool:
-    return isinstance(item, CaseItem) and not item.get_closest_marker("skip")
+    return (isinstance(item, CaseItem) or uses_llm(item)) and not item.get_closest_marker("skip")

@@ -7,16 +7,20 @@ of their own in a thread of their own: an item that blocks cannot turn another i
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import os
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from uuid import uuid4
 
+from pytest_llmcall import concurrency
+from pytest_llmcall._ledger import QueueClock
 from pytest_llmcall._settings import Settings
 from pytest_llmcall.call import Call
 from pytest_llmcall.errors import ConfigurationError, EvidenceLost, NotAsked
@@ -29,6 +33,9 @@ if TYPE_CHECKING:
 
     from pytest_llmcall.executors.limit import Slots
     from pytest_llmcall.local_model import LocalModel
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +64,38 @@ class RunIdentity:
         return replace(self, run_id=self.run_id[:8] + uuid4().hex[8:], share=share)
 
 
+_CLOCK: ContextVar[QueueClock | None] = ContextVar("pytest_llmcall_clock", default=None)
+
+
+@contextmanager
+def _waiting_for_a_slot() -> Iterator[None]:
+    """Keep the wait for a slot out of the times of the item that waits."""
+    clock = _CLOCK.get()
+    with concurrency.uncounted(), clock.waiting() if clock else nullcontext():
+        yield
+
+
+async def result_of(future: concurrent.futures.Future[T]) -> T:
+    """Return what another thread's future will hold, on asyncio's loop or trio's; cancelling this cancels it."""
+    if asyncio._get_running_loop() is not None:  # noqa: SLF001 - get_running_loop() raises instead of answering
+        return await asyncio.wrap_future(future)
+    import trio  # noqa: PLC0415 - whoever runs here without asyncio has imported it
+
+    token, done = trio.lowlevel.current_trio_token(), trio.Event()
+
+    def wake(_: object) -> None:
+        with suppress(trio.RunFinishedError):
+            token.run_sync_soon(done.set)
+
+    future.add_done_callback(wake)
+    try:
+        await done.wait()
+    except BaseException:
+        future.cancel()
+        raise
+    return future.result()
+
+
 class PortalExecutor:
     """Asks an executor that lives on another thread's loop, from whatever loop the caller runs on."""
 
@@ -70,7 +109,23 @@ class PortalExecutor:
             future = self._portal.start_task_soon(self._inner.execute, call)
         except RuntimeError as error:
             raise NotAsked("not asked: the run is ending") from error
-        return await asyncio.wrap_future(future)
+        return await result_of(future)
+
+
+class _Asking:
+    """Asks for one item, whose clock hears of the waits for slots."""
+
+    def __init__(self, inner: Executor, clock: QueueClock) -> None:
+        self._inner = inner
+        self._clock = clock
+
+    async def execute(self, call: Call) -> Reply:
+        """Return the reply."""
+        token = _CLOCK.set(self._clock)
+        try:
+            return await self._inner.execute(call)
+        finally:
+            _CLOCK.reset(token)
 
 
 class Session:
@@ -94,6 +149,10 @@ class Session:
         if self._executor is None:
             raise RuntimeError("the session has not been started")
         return self._executor
+
+    def asking(self, clock: QueueClock) -> Executor:
+        """Return who is asked, for an item whose clock counts the waits for slots."""
+        return _Asking(self.executor, clock)
 
     @property
     def folder(self) -> RunFolder:
@@ -147,7 +206,9 @@ class Session:
         self._ending.callback(portal.call, portal.stop, True)
         self._slots = Slots(self.concurrency)
         claude = StopOnConfiguration(self._claude(guardian, local), name="Claude")
-        limited = Limit(claude, self._slots, on_start=lambda call: self._asked.add(id(call)))
+        limited = Limit(
+            claude, self._slots, on_start=lambda call: self._asked.add(id(call)), waiting=_waiting_for_a_slot
+        )
         self._executor = PortalExecutor(portal, Router(claude=Retry(limited)))
 
     def _start_local_model(self) -> LocalModel:

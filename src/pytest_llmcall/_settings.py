@@ -44,6 +44,12 @@ class Settings:
         local_model: A GGUF file instead of the embedded model's own.
         evidence: The folder of all runs' evidence.
         files: Globs of case files, matched against a file's name, or its path where they hold a slash.
+        exclusive_fixtures: Fixtures whose tests run alone, since they change what belongs to the whole process.
+        max_cost_usd: US dollars that the run may cost; None for no limit, as for the next three.
+        max_calls: Calls that the run may make; one that is asked again counts twice.
+        max_tokens: Tokens that the run may take, cached ones included.
+        max_time_s: Seconds from the first call in which a call must be expected to end, or it does not start.
+        dry_run: Whether to say only what would be asked.
         misread: Options whose paths pytest took for places of tests, so that its rootdir is not the user's.
     """
 
@@ -57,6 +63,12 @@ class Settings:
     local_model: Path | None = None
     evidence: Path = Path(DEFAULT_EVIDENCE)
     files: tuple[str, ...] = DEFAULT_FILES
+    exclusive_fixtures: tuple[str, ...] = ()
+    max_cost_usd: float | None = None
+    max_calls: int | None = None
+    max_tokens: int | None = None
+    max_time_s: float | None = None
+    dry_run: bool = False
     misread: tuple[str, ...] = ()
 
 
@@ -90,8 +102,14 @@ def read_settings(
         evidence=_evidence(
             option("llm_evidence"), ini("llm_evidence"), invocation_dir if misread else rootdir, invocation_dir
         ),
+        max_cost_usd=_limit("cost", option, ini, "US dollars", problems),
+        max_calls=_whole_limit("calls", option, ini, problems),
+        max_tokens=_whole_limit("tokens", option, ini, problems),
+        max_time_s=_limit("time", option, ini, "seconds", problems),
+        dry_run=bool(option("llm_dry_run")),
         misread=misread,
         files=tuple(ini("llm_files") or DEFAULT_FILES),
+        exclusive_fixtures=tuple(ini("llm_exclusive_fixtures") or ()),
     )
     if problems:
         raise SettingsError("\n".join(problems))
@@ -123,7 +141,8 @@ def _run(option: Lookup, ini: Lookup, problems: list[str]) -> bool:
     value = ini("llm_run") or "selected"
     if value not in {"selected", "always"}:
         problems.append(f"llm_run = {value!r} in the ini file: write always, or selected (the default)")
-    return bool(option("llm")) or names_llm(option("markexpr") or "") or value == "always"
+    asked_for = bool(option("llm")) or bool(option("llm_dry_run"))
+    return asked_for or names_llm(option("markexpr") or "") or value == "always"
 
 
 def _concurrency(option: Lookup, ini: Lookup, problems: list[str]) -> int:
@@ -141,15 +160,44 @@ def _timeout(option: Lookup, ini: Lookup, problems: list[str]) -> float:
     for name, value in (("--llm-timeout", option("llm_timeout")), ("llm_timeout", ini("llm_timeout"))):
         if value is None or value == "":
             continue
-        try:
-            seconds = float(value)
-        except ValueError:
-            seconds = math.nan
-        if math.isfinite(seconds) and seconds > 0:
+        if (seconds := _above_zero(value)) is not None:
             return seconds
         problems.append(f"{name} is {value!r}: write a number of seconds above 0")
         return DEFAULT_TIMEOUT_S
     return DEFAULT_TIMEOUT_S
+
+
+def _limit(what: str, option: Lookup, ini: Lookup, unit: str, problems: list[str]) -> float | None:
+    name, value = _given(what, option, ini)
+    number = _above_zero(value) if value is not None else None
+    if value is not None and number is None:
+        problems.append(f"{name} is {value!r}: write a number of {unit} above 0")
+    return number
+
+
+def _whole_limit(what: str, option: Lookup, ini: Lookup, problems: list[str]) -> int | None:
+    name, value = _given(what, option, ini)
+    if value is None:
+        return None
+    if re.fullmatch(r"\s*\d+\s*", value, re.ASCII) and int(value) > 0:
+        return int(value)
+    problems.append(f"{name} is {value!r}: write how many {what}, 1 or more")
+    return None
+
+
+def _given(what: str, option: Lookup, ini: Lookup) -> tuple[str, str | None]:
+    """Return a limit as it was written, and where."""
+    if (value := option(f"llm_max_{what}")) is not None:
+        return f"--llm-max-{what}", value
+    return f"llm_max_{what}", ini(f"llm_max_{what}") or None
+
+
+def _above_zero(value: str) -> float | None:
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and number > 0 else None
 
 
 def _text(what: str, given: str | None, configured: str, problems: list[str]) -> str | None:

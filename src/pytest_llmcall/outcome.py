@@ -12,16 +12,17 @@ from pytest_llmcall.verdict import Verdict
 
 
 class Status(StrEnum):
-    """The endings of a case. Only PASSED and FAILED speak about the model.
+    """The endings of a case or test. Only PASSED and FAILED speak about the model.
 
     NOT_JUDGED is a reply that a check left without a verdict, by `pytest.skip()` for example. CUT is a call that was
-    under way when the run stopped: it may have cost money.
+    under way when the run stopped: it may have cost money. MISUSED is a test that cannot work as it is written.
     """
 
     PASSED = "passed"
     FAILED = "failed"
     NO_REPLY = "no reply"
     BROKEN_VALIDATOR = "broken validator"
+    MISUSED = "misused"
     NOT_ASKED = "not asked"
     NOT_JUDGED = "not judged"
     CUT = "cut"
@@ -30,15 +31,17 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
-    """One call and what came of it: a reply, or why there is none; neither if the run stopped while it was under way.
+    """One call and what came of it: a reply, or why there is none; neither if it was cut short, or never made.
 
     Attributes:
         call: What was asked, with the run's model and deadline filled in.
+        was_cut: It was under way when the test or the run gave it up: it may have cost money.
     """
 
     call: Call
     reply: Reply | None = None
     no_reply: NoReply | None = None
+    was_cut: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,18 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
 from pytest_llmcall import _settings
-from pytest_llmcall.errors import BrokenValidator, EvidenceLost, NoReply, SettingsError
+from pytest_llmcall.errors import BrokenValidator, EvidenceLost, Misuse, NoReply, SettingsError
 from pytest_llmcall.verdict import CheckFailed
+
+if TYPE_CHECKING:
+    from pytest_llmcall._asking import LLM
 
 SETTINGS = pytest.StashKey[_settings.Settings]()
 SKIPPED = pytest.StashKey[int]()
 
-MARKER = "llm: asks a language model; runs only with -m llm, --llm or llm_run = always"
+MARKER = (
+    "llm(model=, timeout=, system=, tools=, functions=, mcp=, schema=, files=, max_turns=, needs=, exclusive=): asks a "
+    "language model, with these values where a call names none; runs only with -m llm, --llm or llm_run = always"
+)
 OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("--llm", {"action": "store_true", "help": "run LLM items; without this or -m llm they are skipped"}),
     ("--llm-concurrency", {"metavar": "N", "help": "calls in flight at once (default 8)"}),
@@ -51,6 +57,14 @@ OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
         "--llm-evidence",
         {"metavar": "DIR", "help": "where the evidence goes (default .llmcall in rootdir); write --llm-evidence=DIR"},
     ),
+    ("--llm-max-cost", {"metavar": "USD", "help": "US dollars that the run may cost; what does not fit is skipped"}),
+    ("--llm-max-calls", {"metavar": "N", "help": "calls that the run may make, each attempt counts"}),
+    ("--llm-max-tokens", {"metavar": "N", "help": "tokens that the run may take, cached ones included"}),
+    ("--llm-max-time", {"metavar": "S", "help": "seconds after which no call starts, counted from the first one"}),
+    (
+        "--llm-dry-run",
+        {"action": "store_true", "help": "say what LLM items would ask and about what that costs; ask and run nothing"},
+    ),
 )
 INI: tuple[tuple[str, str, Literal["string", "args"]], ...] = (
     ("llm_run", "when LLM items run: selected (default) or always", "string"),
@@ -59,6 +73,11 @@ INI: tuple[tuple[str, str, Literal["string", "args"]], ...] = (
     ("llm_model", "default of --llm-model", "string"),
     ("llm_claude", "default of --llm-claude", "string"),
     ("llm_evidence", "default of --llm-evidence, relative to rootdir", "string"),
+    ("llm_exclusive_fixtures", "fixtures whose tests run alone, besides monkeypatch, capsys and their like", "args"),
+    ("llm_max_cost", "default of --llm-max-cost", "string"),
+    ("llm_max_calls", "default of --llm-max-calls", "string"),
+    ("llm_max_tokens", "default of --llm-max-tokens", "string"),
+    ("llm_max_time", "default of --llm-max-time", "string"),
     ("llm_files", "globs of case files (default *.llm.yaml *.llm.yml *.llm.json)", "args"),
 )
 
@@ -104,6 +123,43 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     return CaseFile.from_parent(parent, path=file_path, settings=settings)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,  # noqa: ARG001 - a wrapper has to name one
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Refuse marks that cannot be meant so, before anything is asked."""
+    report = yield
+    marked = [item for item in report.result or () if isinstance(item, pytest.Function) and _says_something(item)]
+    if marked:
+        from pytest_llmcall._tests import refuse_wrong_marks  # noqa: PLC0415 - heavy
+
+        refuse_wrong_marks(report, marked)
+    return report
+
+
+def _says_something(item: pytest.Item) -> bool:
+    return any(mark.args or mark.kwargs for mark in item.iter_markers("llm"))
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark every test whose fixtures lead to `llm`, before `-m` selects."""
+    if "llm" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("llm"):
+        from pytest_llmcall._tests import uses_llm  # noqa: PLC0415 - heavy
+
+        if uses_llm(item):
+            item.add_marker("llm")
+
+
+@pytest.fixture(scope="session")
+def llm(request: pytest.FixtureRequest) -> LLM:
+    """Asks a language model. See `LLM` for how."""
+    if not request.config.stash[SETTINGS].run:
+        pytest.skip(_settings.HOW_TO_RUN)
+    tests: Any = request.config.pluginmanager.get_plugin("llmcall-tests")
+    asking: LLM = tests.llm
+    return asking
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
@@ -120,7 +176,7 @@ def pytest_runtest_makereport(
 
 
 def _is_error(item: pytest.Item, when: str, raised: BaseException) -> bool:
-    if isinstance(raised, NoReply | BrokenValidator | EvidenceLost):
+    if isinstance(raised, NoReply | BrokenValidator | EvidenceLost | Misuse):
         return True
     judged = (CheckFailed, pytest.skip.Exception, pytest.xfail.Exception)
     return when == "call" and getattr(item, "is_llm_case", False) and not isinstance(raised, judged)

@@ -18,12 +18,14 @@ from pytest_llmcall._casefile.checks import (
 )
 from pytest_llmcall._casefile.files import read_nodes
 from pytest_llmcall._casefile.problems import Code, Problems
+from pytest_llmcall._casefile.python_values import read_python_values
 from pytest_llmcall.case import Case
 
 __all__ = [
     "Code",
     "load",
     "missing_fixture_problem",
+    "read_python_values",
     "shadowed_name_problem",
     "unknown_check_problem",
     "unknown_mark_problem",

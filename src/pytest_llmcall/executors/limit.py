@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 import anyio
@@ -32,18 +33,34 @@ class Slots:
 
 
 class Limit:
-    """Waits for a slot, then asks; `on_start` hears of every call that has its slot."""
+    """Waits for a slot, then asks.
 
-    def __init__(self, inner: Executor, slots: Slots, *, on_start: Callable[[Call], None] | None = None) -> None:
+    Args:
+        inner: Who is asked.
+        slots: What is waited for.
+        on_start: Hears of every call that has its slot.
+        waiting: Is entered while a call waits for its slot, in the context of who asked.
+    """
+
+    def __init__(
+        self,
+        inner: Executor,
+        slots: Slots,
+        *,
+        on_start: Callable[[Call], None] | None = None,
+        waiting: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> None:
         self._inner = inner
         self._slots = slots
         self._on_start = on_start
+        self._waiting = waiting
 
     async def execute(self, call: Call) -> Reply:
         """Return the reply, with the seconds that the call waited for its slot."""
         asked = time.monotonic()
         holder = object()
-        await self._slots.acquire(holder)
+        with self._waiting():
+            await self._slots.acquire(holder)
         started = time.monotonic()
         queued_s = started - asked
         try:

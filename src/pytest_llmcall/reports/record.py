@@ -85,7 +85,7 @@ def _exchange(exchange: Exchange, *, cut: bool) -> dict[str, Any]:
         "queued_s": round(reply.queued_s if reply else error.queued_s if error else 0.0, 3),
         "tokens": usage.total if usage else None,
         "cost_usd": reply.cost_usd if reply else None,
-        "attempts": reply.attempts if reply else error.attempts if error else int(cut),
+        "attempts": reply.attempts if reply else error.attempts if error else int(cut or exchange.was_cut),
         "tools": [use.name for use in reply.tool_uses] if reply else [],
         "tape": str(tape) if tape else None,
         "kind": error.kind if error else None,

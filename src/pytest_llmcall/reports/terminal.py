@@ -31,11 +31,19 @@ def _case_lines(outcome: Outcome) -> Iterator[str]:
         yield from _no_reply_lines(outcome.no_reply)
     yield from _broken_and_verdicts(outcome)
     for exchange in outcome.exchanges:
-        yield from exchange_lines(exchange)
+        yield from _exchange_lines(exchange)
 
 
-def exchange_lines(exchange: Exchange) -> Iterator[str]:
-    """Return what is shown of one call: what was asked and what came."""
+def exchanges_lines(exchanges: Sequence[Exchange]) -> Iterator[str]:
+    """Return what is shown of the calls of a test: what was asked and what came, call by call."""
+    for number, exchange in enumerate(exchanges, start=1):
+        yield f"call {number} of {len(exchanges)}"
+        if exchange.no_reply:
+            yield from (f"  {line}" for line in _no_reply_lines(exchange.no_reply))
+        yield from _exchange_lines(exchange)
+
+
+def _exchange_lines(exchange: Exchange) -> Iterator[str]:
     yield from _call_lines(exchange.call)
     if exchange.reply:
         yield from _reply_lines(exchange.reply)
@@ -150,9 +158,9 @@ def _case_line(each: Record) -> str:
 
 def _totals(records: Sequence[Record], peak: int) -> str:
     durations = [each["duration_s"] or 0.0 for each in records]
-    asked = [each for each in records if each["attempts"]]
-    times = [each[key] for each in asked for key in ("started", "ended")]
+    times = [each[key] for each in records if each["attempts"] for key in ("started", "ended")]
     wall = max(times) - min(times) if times else 0.0
+    asked = [call for each in records for call in each["calls"] if call["attempts"]]
     known = [each["cost_usd"] for each in asked if each["cost_usd"] is not None]
     retries = sum(each["attempts"] - 1 for each in asked)
     parts = [

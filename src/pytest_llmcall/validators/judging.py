@@ -68,17 +68,36 @@ def judge_all(validators: Sequence[Validator], reply: Reply, wait: Wait, *, time
         if any(map(inspect.isawaitable, asked)):
             _wait_for_all(validators, asked, wait, timeout)
     finally:
-        for coroutine in filter(inspect.iscoroutine, asked):
-            coroutine.close()  # one that was never awaited, since something passed through, would warn
+        _close(asked)
+    return _concluded(validators, asked, reply)
+
+
+async def judge_all_async(validators: Sequence[Validator], reply: Reply, *, seconds: float | None = None) -> Judgement:
+    """Return every verdict on a reply, for callers inside an event loop; see `judge_all`."""
+    asked: list[_Asked] = []
+    ending: list[BaseException] = []
+    try:
+        asked.extend(_ask(each, reply) for each in validators)
+        if any(map(inspect.isawaitable, asked)):
+            await _settle(validators, asked, seconds, ending)
+    finally:
+        _close(asked)
+    if ending:
+        raise ending[0]
+    return _concluded(validators, asked, reply)
+
+
+def _close(asked: Sequence[_Asked]) -> None:
+    for coroutine in filter(inspect.iscoroutine, asked):
+        coroutine.close()  # one that was never awaited, since something passed through, would warn
+
+
+def _concluded(validators: Sequence[Validator], asked: Sequence[_Asked], reply: Reply) -> Judgement:
     answers: list[_Answer] = [
         broken(validator, "was cancelled before it answered") if inspect.isawaitable(each) else each
         for validator, each in zip(validators, asked, strict=True)
     ]
     answers.extend(_on_ending(validators, reply))
-    return _concluded(answers)
-
-
-def _concluded(answers: Sequence[_Answer]) -> Judgement:
     judgement = Judgement(
         tuple(each for each in answers if isinstance(each, Verdict)),
         tuple(each for each in answers if isinstance(each, BrokenValidator)),

@@ -1,0 +1,89 @@
+"""Reads what a Python test says (`llm(…)` and its mark) with the readers of case files: one set of rules for both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pytest_llmcall._casefile.cases import READERS
+from pytest_llmcall._casefile.expansion import Expansion, values_for
+from pytest_llmcall._casefile.mcp import fill_servers
+from pytest_llmcall._casefile.nodes import ListNode, MapNode, Node, Scalar
+from pytest_llmcall._casefile.problems import Code, Problems
+from pytest_llmcall.call import McpServer, Message, WorkFile
+from pytest_llmcall.errors import CaseFileError
+
+
+def read_python_values(given: Mapping[str, object], *, path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return values as a Call has them, and what is wrong with them.
+
+    Args:
+        given: Keys of a case, with plain Python values. A record (`Message`, `McpServer`) may stand for its mapping,
+            a pydantic model for its schema, a single text for a list of one.
+        path: The test's file: `{{dir}}` is its folder.
+    """
+    problems = Problems(path)
+    values = {key: _read(key, value, problems) for key, value in given.items()}
+    if problems:
+        return {}, _messages(problems)
+    if "mcp" in values:
+        values["mcp"] = fill_servers(values["mcp"], Expansion(values=values_for(path)), problems)
+    return values, _messages(problems)
+
+
+def _read(key: str, value: object, problems: Problems) -> Any:
+    try:
+        node = _node(_adapted(key, value))
+    except TypeError as error:
+        problems.add(Code.WRONG_TYPE, None, f"{key} holds {error}")
+        return None
+    return READERS[key](node, problems)
+
+
+def _messages(problems: Problems) -> tuple[str, ...]:
+    try:
+        problems.raise_if_any()
+    except CaseFileError as error:
+        return tuple(each.message for each in error.problems)
+    return ()
+
+
+def _adapted(key: str, value: object) -> object:
+    if key == "schema" and hasattr(value, "model_json_schema"):
+        return value.model_json_schema()
+    if key in {"tools", "needs"} and isinstance(value, str):
+        return [value]
+    if key == "mcp" and isinstance(value, McpServer):
+        value = [value]
+    if key == "mcp" and isinstance(value, list | tuple) and all(isinstance(each, McpServer) for each in value):
+        return {each.name: _set_fields(each) for each in value}
+    if key == "files" and isinstance(value, list | tuple) and all(isinstance(each, WorkFile) for each in value):
+        return {each.path: each.content for each in value}
+    return value
+
+
+def _set_fields(server: McpServer) -> dict[str, Any]:
+    return {key: value for key, value in asdict(server).items() if key != "name" and value not in (None, (), {})}
+
+
+def _node(value: object) -> Node:
+    """Return a value as the readers know it.
+
+    Raises:
+        TypeError: It is nothing that a case file could hold.
+    """
+    if isinstance(value, Message):
+        value = asdict(value)
+    if value is None or isinstance(value, str | int | float | bool):
+        return Scalar(line=0, column=0, value=value, raw=str(value))
+    if isinstance(value, Mapping):
+        if wrong := next((key for key in value if not isinstance(key, str)), None):
+            raise TypeError(f"the key {wrong!r}, which is no text")
+        entries = {key: _node(each) for key, each in value.items()}
+        keys = {key: Scalar(line=0, column=0, value=key, raw=key) for key in entries}
+        return MapNode(line=0, column=0, entries=entries, keys=keys)
+    if isinstance(value, list | tuple | set | frozenset):
+        return ListNode(line=0, column=0, items=[_node(each) for each in value])
+    raise TypeError(f"a value of type {type(value).__name__}: {value!r:.80}")

@@ -1,0 +1,246 @@
+"""Python tests that ask: the marks of items, whose calls are whose, what a test forgot, and its outcome."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import pytest
+
+from pytest_llmcall import concurrency
+from pytest_llmcall._arguments import read_mark
+from pytest_llmcall._asking import LLM, unseen_ending
+from pytest_llmcall._items import LEDGER, MODEL_ARGUMENT, RECORD, CaseItem, ledger_of, properties, shown
+from pytest_llmcall._ledger import Ledger
+from pytest_llmcall._session import Session, now
+from pytest_llmcall._settings import Settings
+from pytest_llmcall.call import Call
+from pytest_llmcall.errors import BrokenValidator, LLMCallError, Misuse, NoReply, NotAsked, Source
+from pytest_llmcall.outcome import Exchange, Outcome, Status
+from pytest_llmcall.reports.record import record
+from pytest_llmcall.reports.terminal import exchanges_lines
+from pytest_llmcall.verdict import CheckFailed
+
+CALLS: Final = pytest.StashKey[str]()
+MARKS: Final = pytest.StashKey[Mapping[str, Any]]()
+FORGOTTEN: Final = pytest.StashKey[tuple[BaseException, Source]]()
+EXCLUSIVE: Final = "llm(exclusive=True)"
+FORGOTTEN_AWAIT: Final = (
+    "this call was never awaited, so nothing was asked: write `await llm(…)`, or `llm.sync(…)` in a plain function"
+)
+LEFT_ALONE: Final = "this call was still under way when the test ended: await it"
+IDLE: Final = "a plain function without a fixture of this plugin"
+
+
+def uses_llm(item: pytest.Item) -> bool:
+    """Return whether an item's fixtures lead to the `llm` of this plugin, not to another one of that name."""
+    if "llm" not in getattr(item, "fixturenames", ()):
+        return False
+    info: Any = getattr(item, "_fixtureinfo", None)
+    for fixture in reversed(info.name2fixturedefs.get("llm", ()) if info else ()):
+        if fixture.func.__module__ == "pytest_llmcall.plugin":
+            return True
+        if "llm" not in fixture.argnames:
+            return False
+    return False
+
+
+def mark_values(item: pytest.Item) -> Mapping[str, Any]:
+    """Return what an item's `llm` marks say; the closest mark wins, and needs add up."""
+    if MARKS not in item.stash:
+        values: dict[str, Any] = {}
+        needs: list[str] = []
+        for mark in item.iter_markers("llm"):
+            said, _ = read_mark(mark.args, mark.kwargs, path=item.path)
+            needs += said.pop("needs", ())
+            values = {key: value for key, value in said.items() if key in mark.kwargs} | values
+        item.stash[MARKS] = values | {"needs": tuple(dict.fromkeys(needs))}
+    return item.stash[MARKS]
+
+
+def mark_problems(item: pytest.Item) -> Iterator[str]:
+    """Yield what is wrong with an item's `llm` marks, with its place."""
+    path, line, _ = item.reportinfo()
+    name = getattr(item, "originalname", item.name)
+    for mark in item.iter_markers("llm"):
+        for problem in read_mark(mark.args, mark.kwargs, path=item.path)[1]:
+            yield f"{path}:{(line or 0) + 1}: the mark llm(…) of {name}: {problem}"
+
+
+def refuse_wrong_marks(report: pytest.CollectReport, items: Iterable[pytest.Item]) -> None:
+    """Turn the report of a module or class into an error, if a mark in it cannot be meant so; lists all of them."""
+    problems = list(dict.fromkeys(problem for item in items for problem in mark_problems(item)))
+    if problems:
+        report.outcome = "failed"
+        report.longrepr = "\n".join(problems)
+        report.result = []
+
+
+def why_alone(item: pytest.Item) -> str | None:
+    """Return why an LLM item does not overlap with others, or None if it may."""
+    if isinstance(item, CaseItem):
+        return None
+    if mark_values(item).get("exclusive"):
+        return EXCLUSIVE
+    function = getattr(item, "obj", None)
+    return None if inspect.iscoroutinefunction(function) or uses_llm(item) else IDLE
+
+
+class PythonTests:
+    """The hooks of tests that ask; also the desk where their calls are taken."""
+
+    def __init__(self, settings: Settings, session: Callable[[], Session]) -> None:
+        self._settings = settings
+        self._session = session
+        self.llm = LLM(self)
+
+    @property
+    def session(self) -> Session:
+        """Who is asked."""
+        return self._session()
+
+    def ledger(self) -> Ledger:
+        """Return the ledger of the item that the calling code belongs to."""
+        return ledger_of(self._item())
+
+    def defaults(self) -> Mapping[str, Any]:
+        """Return what the requesting test's marks say."""
+        return mark_values(self._item())
+
+    def completed(self, call: Call) -> Call:
+        """Return a call with the run's model and deadline."""
+        settings = self._settings
+        parameters = getattr(getattr(self._item(), "callspec", None), "params", {})
+        forced = parameters.get(MODEL_ARGUMENT) or next(iter(settings.force_models), call.model)
+        return replace(call, model=forced).resolved(model=settings.model, timeout=settings.timeout)
+
+    def _item(self) -> pytest.Item:
+        item = concurrency.current_item()
+        if item is None:
+            raise Misuse("llm was called by code that belongs to no test: a foreign thread, or after the test's end")
+        return item
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:
+        """See what the test has left undone, and write its outcome as soon as that is known."""
+        if isinstance(item, CaseItem):
+            return (yield)
+        error: BaseException | None = None
+        try:
+            yield
+            if LEDGER in item.stash:
+                _check_nothing_is_open(item, whole=True)
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            if LEDGER in item.stash or uses_llm(item):
+                self.write(item, error, session=self._session())
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, None, None]:
+        """See what the item's fixtures have left undone, and write what they asked after its outcome."""
+        error: BaseException | None = None
+        try:
+            yield
+            if LEDGER in item.stash:
+                _check_nothing_is_open(item, whole=False)
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            ledger = item.stash.get(LEDGER, None)
+            if ledger is not None:
+                if len(ledger.exchanges) > ledger.written or isinstance(error, LLMCallError):
+                    self.write(item, error, session=self._session())
+                del item.stash[LEDGER]  # a rerun has a ledger of its own
+
+    def write(self, item: pytest.Item, error: BaseException | None, *, session: Session | None) -> None:
+        """Write the outcome of a test, as far as it is not written yet.
+
+        Raises:
+            EvidenceLost: It cannot be written, and nothing else is wrong.
+        """
+        ledger = ledger_of(item)
+        outcome = _outcome(ledger, error)
+        ledger.written = len(ledger.exchanges)
+        ended = now()
+        line = record(outcome, nodeid=item.nodeid, started=ledger.started or ended, ended=ended)
+        item.stash[RECORD] = session.keep(line) if session else line
+        item.user_properties.extend(properties(line))
+        if outcome.status is not Status.PASSED and outcome.exchanges:
+            item.stash[CALLS] = "\n".join(exchanges_lines(outcome.exchanges))
+        if session is not None and session.lost is not None and error is None:
+            raise session.lost
+
+
+def _check_nothing_is_open(item: pytest.Item, *, whole: bool) -> None:
+    """Raise if a call was prepared in vain, or a reply that ended badly was not even looked at.
+
+    Args:
+        item: Whose calls they are.
+        whole: The test itself has ended, so that nothing of it may be under way; what a shared fixture has started
+            may be.
+    """
+    ledger = item.stash[LEDGER]
+    handles, ledger.handles = ledger.handles, []
+    replies, ledger.replies = ledger.replies, []
+    problems = [(each.place, FORGOTTEN_AWAIT) for each in handles if not each.was_awaited]
+    problems += [(each.place, LEFT_ALONE) for each in handles if whole and each.is_under_way]
+    unseen = [each for each in map(unseen_ending, replies) if each]
+    error: Exception | None = None
+    if problems:
+        error = Misuse("\n".join(f"{place}: {text}" for place, text in problems))
+    elif unseen:
+        verdicts = [verdict for _, verdict in unseen]
+        ledger.judged(verdicts)
+        error = CheckFailed(verdicts)
+    if error:
+        item.stash[FORGOTTEN] = error, (problems or unseen)[0][0]
+        raise error
+
+
+def show_forgotten(item: pytest.Item, report: pytest.TestReport, error: BaseException) -> None:
+    """Let a report of what a test forgot show its place, and no traceback of ours."""
+    forgotten, source = item.stash.get(FORGOTTEN, (None, Source(item.path)))
+    if error is forgotten:
+        report.longrepr = shown(str(error), next(iter(str(error).splitlines())), source)
+
+
+def _outcome(ledger: Ledger, error: BaseException | None) -> Outcome:
+    exchanges = ledger.exchanges[ledger.written :]
+    known = [*ledger.broken, *(each.no_reply for each in exchanges)]
+    says_itself = error is None or error in known or (isinstance(error, CheckFailed) and ledger.verdicts)
+    return Outcome(
+        status=_status(exchanges, error),
+        exchanges=exchanges,
+        verdicts=tuple(ledger.verdicts),
+        broken=tuple(ledger.broken),
+        reason="" if says_itself else _first_line(error),
+    )
+
+
+def _status(exchanges: Sequence[Exchange], error: BaseException | None) -> Status:
+    cut = Status.CUT if exchanges else Status.NOT_ASKED
+    kinds: tuple[tuple[type[BaseException], Status], ...] = (
+        (NotAsked, Status.NOT_ASKED),
+        (NoReply, Status.NO_REPLY),
+        (BrokenValidator, Status.BROKEN_VALIDATOR),
+        (Misuse, Status.MISUSED),
+        (pytest.skip.Exception, Status.NOT_JUDGED if exchanges else Status.SKIPPED),
+        (pytest.exit.Exception, cut),
+        (KeyboardInterrupt, cut),
+        (BaseException, Status.FAILED),
+    )
+    if error is None:
+        return Status.PASSED
+    return next(status for kind, status in kinds if isinstance(error, kind))
+
+
+def _first_line(error: BaseException | None) -> str:
+    if isinstance(error, pytest.exit.Exception | KeyboardInterrupt):
+        return "the run stopped"
+    text = next(iter(str(error).splitlines()), "")
+    return text if isinstance(error, pytest.skip.Exception | LLMCallError) else f"{type(error).__name__}: {text}"
