@@ -8,7 +8,7 @@ from typing import Final
 import anyio
 
 from pytest_llmcall.call import Call
-from pytest_llmcall.errors import InfrastructureError
+from pytest_llmcall.errors import InfrastructureError, NotAsked
 from pytest_llmcall.executors import Executor
 from pytest_llmcall.reply import Reply
 
@@ -26,6 +26,7 @@ class Retry:
     async def execute(self, call: Call) -> Reply:
         """Return the first reply, with the number of attempts; else raise the last failure."""
         queued_s = duration_s = 0.0
+        failed: InfrastructureError | None = None
         for attempt in range(1, self._attempts + 1):
             try:
                 reply = await self._inner.execute(call)
@@ -35,8 +36,14 @@ class Retry:
                 error.duration_s += duration_s
                 if attempt == self._attempts:
                     raise
-                queued_s, duration_s = error.queued_s, error.duration_s
+                failed, queued_s, duration_s = error, error.queued_s, error.duration_s
                 await anyio.sleep(self._pause_s)
+            except NotAsked as error:
+                if failed is None:
+                    raise
+                # The call was made once, and perhaps paid for: that it is not made again does not undo that.
+                failed.detail = "\n".join(filter(None, (failed.detail, f"not asked again: {error.reason}")))
+                raise failed from error
             else:
                 return replace(reply, attempts=attempt, queued_s=reply.queued_s + queued_s)
         raise AssertionError("unreachable: the last attempt returns or raises")
