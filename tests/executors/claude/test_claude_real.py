@@ -13,6 +13,7 @@ import pytest
 
 from pytest_llmcall.call import McpServer, WorkFile
 from pytest_llmcall.errors import ConfigurationError, NoReply
+from pytest_llmcall.local_model.messages_api import text_of
 from pytest_llmcall.reply import MISSING, Ending
 from pytest_llmcall.testing import (
     OVERLOADED,
@@ -53,7 +54,7 @@ def test_the_model_sees_the_prompt_and_no_prompt_of_claude_code(real: Asking, mo
     (request,) = model.requests
     assert turns(request.body) == [("user", "@/etc/hostname /cost\n  -x ☃ ")]
     assert request.tools == ()
-    assert len(request.system_text) < 300, request.system_text
+    assert len(text_of(request.body["system"])) < 300
 
 
 def test_a_prompt_that_looks_like_a_command_is_asked_as_text(real: Asking, model: ScriptedModel) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import math
 import os
+import time
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -21,10 +22,12 @@ from pytest_llmcall.executors.claude.argv import launch_line
 from pytest_llmcall.executors.claude.conversation import stdin_lines
 from pytest_llmcall.executors.claude.ending import init_fault, reply_from
 from pytest_llmcall.executors.claude.environment import child_environment
+from pytest_llmcall.executors.claude.failures import is_rejected_login, is_without_login
 from pytest_llmcall.executors.claude.find import INSTALL
 from pytest_llmcall.executors.claude.guardian import Guardian
 from pytest_llmcall.executors.claude.login import login_settings
 from pytest_llmcall.executors.claude.process import Finished, Grace, Launch, run_process
+from pytest_llmcall.executors.claude.relapse import Relapse
 from pytest_llmcall.executors.claude.stream import Event, Transcript
 from pytest_llmcall.executors.claude.traces import log_folder, read_logs, remove_logs
 from pytest_llmcall.executors.claude.workspace import Workspace, make_workspace, read_files, remove_folder
@@ -69,6 +72,8 @@ class ClaudeCLI:
         self._unset = tuple(unset)
         self._version = version
         self._grace = grace or Grace()
+        self._login = Relapse()
+        self._program = Relapse()
         # More start-ups at once than cores only make each of them slower.
         self._startup = anyio.Semaphore(max(1, os.cpu_count() or 1))
 
@@ -101,17 +106,29 @@ class ClaudeCLI:
 
     async def _ask(self, call: Call, tape: Tape) -> Reply:
         transcript = Transcript(partial(init_fault, call))
+        began = time.monotonic()
         async with self._workspace(call) as (space, logs):
             finished = await self._run(self._launch(call, space), transcript, tape)
             files = await to_thread.run_sync(read_files, space.work)
             servers = await to_thread.run_sync(read_logs, logs) if call.mcp else ()
         tape.check()
-        reply = reply_from(call, finished, transcript, servers=servers)
+        try:
+            reply = reply_from(call, finished, transcript, servers=servers)
+        except ConfigurationError as error:
+            raise self._unless_login_may_return(error, transcript, began) from error.__cause__
+        self._login.worked()
         return replace(reply, files=files, tape=tape.path)
 
+    def _unless_login_may_return(self, error: ConfigurationError, transcript: Transcript, began: float) -> NoReply:
+        lost = self._login.has_worked and is_without_login(transcript)
+        if (lost or is_rejected_login(transcript)) and self._login.may_pass(began):
+            return _for_now(error)
+        return error
+
     async def _run(self, launch: Launch, transcript: Transcript, tape: Tape) -> Finished:
+        began = time.monotonic()
         try:
-            return await run_process(
+            finished = await run_process(
                 launch,
                 transcript,
                 startup=self._startup,
@@ -119,7 +136,14 @@ class ClaudeCLI:
                 registry=self._guardian,
             )
         except OSError as error:
-            raise _not_started(self._binary, error) from error
+            none = _not_started(self._binary, error, launch.cwd)
+            # One that is being updated is not there for a moment.
+            is_missing = isinstance(none, ConfigurationError) and none.scope == "executor"
+            if is_missing and self._program.has_worked and self._program.may_pass(began):
+                none = _for_now(none)
+            raise none from error
+        self._program.worked()
+        return finished
 
     def _launch(self, call: Call, space: Workspace) -> Launch:
         call_id = uuid.uuid4().hex
@@ -191,10 +215,19 @@ class _Evidence:
         self._tape.stderr(chunk)
 
 
-def _not_started(binary: Path, error: OSError) -> NoReply:
+def _for_now(error: NoReply) -> InfrastructureError:
+    for_now = InfrastructureError(error.reason, received=error.received, detail=error.detail, remedy=error.remedy)
+    for_now.cost_usd, for_now.tokens = error.cost_usd, error.tokens
+    return for_now
+
+
+def _not_started(binary: Path, error: OSError, cwd: Path) -> NoReply:
     scarce = too_many_files(error)
     if scarce:
         return scarce
+    if os.fspath(error.filename or "") == os.fspath(cwd):  # the same errors as for a missing program
+        reason = f"the call's folder {cwd} is gone: {error.strerror or error}"
+        return InfrastructureError(reason, remedy="keep what cleans the folder for temporary files away from it")
     reason = f"{binary} does not start: {error.strerror or error}"
     if error.errno in _BUSY_SYSTEM:
         return InfrastructureError(reason, remedy="lower --llm-concurrency, or raise the limit of `ulimit -u`")

@@ -9,13 +9,12 @@ import re
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from pytest_llmcall.call import Call
 from pytest_llmcall.errors import ConfigurationError, InfrastructureError, NoReply, TimedOut
 from pytest_llmcall.executors.claude.argv import missing_tools
-from pytest_llmcall.executors.claude.failures import failed_result, failed_start
+from pytest_llmcall.executors.claude.failures import failed_result, failed_start, last_trouble, retries, used_up_limit
 from pytest_llmcall.executors.claude.process import Cause, Finished
 from pytest_llmcall.executors.claude.servers import BY_HAND, MORE_TIME, death, silent_servers, start_fault
 from pytest_llmcall.executors.claude.stream import Event, LineTooLongError, Transcript
@@ -37,6 +36,11 @@ _ENDING_OF_REASON: Final = {
 }
 
 
+# Why the CLI had another model answer, where the asked one may answer next time.
+_WEATHER: Final = {"overloaded", "server_error", "last_resort"}
+OUT_OF_MEMORY: Final = "if the system was short of memory (a call takes about 250 MB), lower --llm-concurrency"
+
+
 def reply_from(call: Call, finished: Finished, transcript: Transcript, *, servers: Sequence[ServerLog] = ()) -> Reply:
     """Return the reply of a finished process.
 
@@ -55,6 +59,9 @@ def reply_from(call: Call, finished: Finished, transcript: Transcript, *, server
         return _judged(call, finished, transcript, servers)
     except NoReply as none:
         none.received = none.received or transcript.all_text
+        if transcript.result is not None:
+            usage = _usage(transcript.result)
+            none.cost_usd, none.tokens = _cost(transcript.result), usage.total if usage else None
         detail = "\n".join(filter(None, (none.detail.strip(), complaints(servers) if none is transcript.fault else "")))
         # What did not start has said why on stderr, and that is the detail already.
         stderr = "" if detail and detail in finished.stderr else finished.stderr
@@ -91,6 +98,9 @@ def _judged(call: Call, finished: Finished, transcript: Transcript, servers: Seq
         raise failed_result(result, transcript)
     if ending is Ending.COMPLETED and not transcript.was_answered:
         raise InfrastructureError("the claude CLI ended without asking the model", detail=str(result.get("result", "")))
+    if ending is Ending.COMPLETED and transcript.was_broken:
+        # The CLI had the model go on, in words that the case does not hold; the pieces need not fit together.
+        raise InfrastructureError("the connection to the Claude API broke in the middle of the answer")
     died = death(call, transcript.tool_uses(), servers)
     if died is not None:
         raise died
@@ -105,6 +115,9 @@ def _too_late(call: Call, transcript: Transcript, servers: Sequence[ServerLog]) 
     silent = silent_servers(call, servers) if not_set_up else ""
     if silent:
         return TimedOut(f"{reason}: {silent}", detail=complaints(servers), remedy=f"{BY_HAND}; {MORE_TIME}")
+    trouble = last_trouble(transcript)
+    if trouble and not transcript.was_answered:
+        return TimedOut(f"{reason}: {trouble}", remedy="try again later, or give the call a longer timeout")
     return TimedOut(reason, remedy="give the call a longer timeout, or find in what was received why it takes so long")
 
 
@@ -153,7 +166,8 @@ def _turns(call: Call, result: Event) -> int:
 def _text(ending: Ending, result: Event, transcript: Transcript) -> str:
     if ending is Ending.COMPLETED:
         text = result.get("result")
-        return text if isinstance(text, str) else transcript.last_answer
+        # The CLI's own result holds what came after the last cut alone.
+        return text if isinstance(text, str) and not transcript.was_resumed else transcript.last_answer
     # A bad ending's `result` is the CLI's own sentence about it, which no validator may take for the model's.
     return transcript.all_text if ending is Ending.MAX_TOKENS else transcript.last_answer
 
@@ -190,16 +204,25 @@ def _cost(result: Event) -> float | None:
 
 
 def _check_model(call: Call, transcript: Transcript) -> None:
+    for subtype in ("model_fallback", "model_refusal_fallback"):
+        for event in transcript.of_type("system", subtype):
+            if event.get("scope") != "local":  # a subagent's or side question's own
+                raise _other_model(str(event.get("fallback_model")), str(event.get("original_model")), event)
     name = parse_model(call.model or "max/default")
     if not name.full_id or name.model is None:
         return
     others = sorted(model for model in {*transcript.models} if _bare_id(model) != _bare_id(name.model))
     if others:
-        raise ConfigurationError(
-            f"{', '.join(others)} answered instead of {name.model}",
-            scope="call",
-            remedy="ask for a label such as max/sonnet if any of its versions will do",
-        )
+        remedy = "ask for a label such as max/sonnet if any of its versions will do"
+        raise ConfigurationError(f"{', '.join(others)} answered instead of {name.model}", scope="call", remedy=remedy)
+
+
+def _other_model(other: str, asked: str, event: Event) -> NoReply:
+    reason, detail = f"{other} answered instead of {asked}", str(event.get("content") or "")
+    if event.get("trigger") in _WEATHER:
+        return InfrastructureError(reason, detail=detail)
+    remedy = f"ask for {other} itself, or for a model that the account may use"
+    return ConfigurationError(reason, scope="call", detail=detail, remedy=remedy)
 
 
 def _bare_id(model: str) -> str:
@@ -216,11 +239,12 @@ def _no_result(finished: Finished, transcript: Transcript) -> NoReply:
         return failed_start(finished.stderr)
     if code is not None and code < 0:
         ended = f"was ended by {_signal_name(-code)}"
-    elif code in (129, 143):
+    elif code in (129, 137, 143):
         ended = f"was ended by {_signal_name(code - 128)}"
     else:
         ended = f"ended with exit code {code}"
-    return InfrastructureError(f"the claude CLI {ended} and gave no result")
+    remedy = OUT_OF_MEMORY if code in (-signal.SIGKILL, 128 + signal.SIGKILL) else ""
+    return InfrastructureError(f"the claude CLI {ended} and gave no result", remedy=remedy)
 
 
 def _signal_name(number: int) -> str:
@@ -239,13 +263,4 @@ def _end_of(stderr: str, transcript: Transcript) -> str:
 
 
 def _waits(transcript: Transcript) -> Iterator[str]:
-    retries = [*transcript.of_type("system", "api_retry")]
-    if retries:
-        last = retries[-1]
-        status = f" ({last['error_status']})" if last.get("error_status") else ""
-        yield f"the claude CLI had retried {len(retries)} times, lastly because of {last.get('error')}{status}"
-    for event in transcript.of_type("rate_limit_event"):
-        limit = event.get("rate_limit_info") or {}
-        if limit.get("status") == "rejected" and isinstance(limit.get("resetsAt"), int | float):
-            resets = datetime.fromtimestamp(limit["resetsAt"], UTC)
-            yield f"the {limit.get('rateLimitType', 'rate')} limit of the account resets at {resets:%Y-%m-%d %H:%M} UTC"
+    yield from filter(None, (retries(transcript), used_up_limit(transcript)))

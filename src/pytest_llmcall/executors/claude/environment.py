@@ -27,6 +27,7 @@ QUIET: Final = {
     "CLAUDE_CODE_DISABLE_CLAUDE_MDS": "1",
     "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1",  # they keep `-p` alive for minutes after the answer
     "CLAUDE_CODE_DISABLE_CRON": "1",
+    "CLAUDE_CODE_NO_MODEL_FALLBACK": "1",  # a verdict on one model must not rest on the answer of another
     "CLAUDE_CODE_SKIP_PROMPT_HISTORY": "1",
     "CLAUDE_CODE_STARTUP_FAILURE_RESULTS": "1",  # else some start-up failures are only text on stderr
     "ENABLE_CLAUDEAI_MCP_SERVERS": "false",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Final
 
 from pytest_llmcall.errors import ConfigurationError, InfrastructureError, NoReply
@@ -22,6 +23,7 @@ _BUSY: Final = {
     "overloaded": "the Claude API is overloaded",
     "server_error": "the Claude API failed",
 }
+_NO_CONNECTION: Final = "the connection to the Claude API broke"
 # These depend on a service that could not be reached; every other start-up failure needs somebody's hand.
 _START_MAY_WORK_LATER: Final = {
     "org_verify_failed",
@@ -29,6 +31,9 @@ _START_MAY_WORK_LATER: Final = {
     "org_config_required_unavailable",
     "worktree_unverified",
 }
+
+
+OWN_KEY: Final = "ANTHROPIC_API_KEY"  # nobody refreshes it
 
 
 def failed_result(result: Event, transcript: Transcript) -> NoReply:
@@ -39,13 +44,59 @@ def failed_result(result: Event, transcript: Transcript) -> NoReply:
     kind = _kind(transcript)
     status = result.get("api_error_status")
     message = _message(result, transcript)
+    if kind == "rate_limit" and (used_up := used_up_limit(transcript)):
+        return InfrastructureError(used_up, detail=message, remedy="wait until then, or use another login")
     known = _known(kind, status, message)
     if known is not None:
         return known
     if status is None and result.get("subtype") == "error_during_execution":
         return InfrastructureError("the claude CLI was interrupted", detail=message)
-    what = "the connection to the Claude API broke" if status is None else f"the Claude API answered {status}"
+    what = _NO_CONNECTION if status is None else f"the Claude API answered {status}"
     return InfrastructureError(what, detail=message)
+
+
+def is_rejected_login(transcript: Transcript) -> bool:
+    """Return whether the API rejected a login that the CLI keeps fresh, and that another process may be refreshing."""
+    return is_without_login(transcript) and (transcript.result or {}).get("api_error_status") in {401, 403}
+
+
+def is_without_login(transcript: Transcript) -> bool:
+    """Return whether the CLI found no login that is good, be it one that the API rejected or none at all."""
+    source = (transcript.init or {}).get("apiKeySource")
+    return source != OWN_KEY and _kind(transcript) == "authentication_failed"
+
+
+def used_up_limit(transcript: Transcript) -> str:
+    """Return which limit of a subscription is used up until when, as words of a message; empty if none is."""
+    for event in transcript.of_type("rate_limit_event"):
+        limit = event.get("rate_limit_info") or {}
+        if limit.get("status") == "rejected" and isinstance(limit.get("resetsAt"), int | float):
+            resets = datetime.fromtimestamp(limit["resetsAt"], UTC)
+            name = str(limit.get("rateLimitType") or "rate").replace("_", "-")
+            return f"the {name} limit of the account is used up until {resets:%Y-%m-%d %H:%M} UTC"
+    return ""
+
+
+def last_trouble(transcript: Transcript) -> str:
+    """Return why the CLI had to retry lastly, as words of a message; empty if it had not."""
+    last = next(reversed([*transcript.of_type("system", "api_retry")]), None)
+    if last is None:
+        return ""
+    if last.get("error_status") is None:
+        return _NO_CONNECTION
+    return _BUSY.get(str(last.get("error")), f"the Claude API answered {last['error_status']}")
+
+
+def retries(transcript: Transcript) -> str:
+    """Return what the CLI retried by itself, as words of a message; empty if nothing."""
+    events = [*transcript.of_type("system", "api_retry")]
+    if not events:
+        return ""
+    last = events[-1]
+    status = f" ({last['error_status']})" if last.get("error_status") else ""
+    times = max(int(event.get("attempt") or 0) for event in events)
+    count = f" {times} time{'s' * (times > 1)}" if times else ""
+    return f"the claude CLI had retried{count}, lastly because of {last.get('error')}{status}"
 
 
 def failed_start(stderr: str) -> NoReply:
@@ -76,7 +127,7 @@ def _known(kind: str, status: object, message: str) -> NoReply | None:
     if status == 529:  # the CLI calls it a server_error in its last message
         return InfrastructureError(_BUSY["overloaded"], detail=message)
     if status is None and kind == "server_error":
-        return InfrastructureError("the connection to the Claude API broke", detail=message)
+        return InfrastructureError(_NO_CONNECTION, detail=message)
     if kind in _BUSY:
         return InfrastructureError(_BUSY[kind], detail=message)
     if kind == "model_not_found":

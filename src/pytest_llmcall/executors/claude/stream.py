@@ -6,6 +6,7 @@ Unknown types are kept and ignored, lines that are no JSON objects are noise, an
 from __future__ import annotations
 
 import json
+import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
@@ -15,6 +16,10 @@ from pytest_llmcall.reply import ToolUse
 MOST_LINE_BYTES: Final = 64 * 1024 * 1024
 NOISE_LINES: Final = 20
 SYNTHETIC: Final = "<synthetic>"  # the CLI's own error texts, dressed as answers of a model
+
+# What the CLI itself says to the model, as if it were the user, when an answer was cut off.
+_RESUME: Final = re.compile(r"Resume directly")
+_CUT: Final = re.compile(r"cut off mid-stream")
 
 Event = Mapping[str, Any]
 
@@ -119,10 +124,9 @@ class Transcript:
     @property
     def answers(self) -> Iterator[Event]:
         """The messages of the model itself, without subagents and without the CLI's own texts."""
-        for event in self._assistant_events():
-            message = _mapping(event.get("message"))
-            if message.get("model") != SYNTHETIC and not event.get("parent_tool_use_id"):
-                yield message
+        for event in self._own_events():
+            if event.get("type") == "assistant":
+                yield _mapping(event.get("message"))
 
     @property
     def errors(self) -> list[tuple[str, str]]:
@@ -148,15 +152,22 @@ class Transcript:
 
     @property
     def last_answer(self) -> str:
-        """The text of the model's last message, which comes in several events with one id."""
-        parts: list[str] = []
-        last_id: object = None
-        for message in self.answers:
-            if message.get("id") != last_id:
-                parts.clear()
-                last_id = message.get("id")
-            parts.append(text_of(message.get("content")))
-        return "".join(parts)
+        """The text of the model's last message, with the messages that it goes on from after a cut."""
+        return "".join(text_of(message.get("content")) for messages in self._last_messages() for message in messages)
+
+    @property
+    def was_resumed(self) -> bool:
+        """Whether the last answer was cut off, and the CLI had the model go on in another message."""
+        return len(self._last_messages()) > 1
+
+    @property
+    def was_broken(self) -> bool:
+        """Whether the last answer goes on from one that broke off on its way here, so that the seam is uncertain."""
+        broken = False
+        for event in self._own_events():
+            if event.get("type") == "user":
+                broken = (broken and bool(_RESUME.search(_said(event)))) or bool(_CUT.search(_said(event)))
+        return broken
 
     @property
     def all_text(self) -> str:
@@ -195,6 +206,27 @@ class Transcript:
             if event.get("type") == kind and (subtype is None or event.get("subtype") == subtype):
                 yield event
 
+    def _last_messages(self) -> list[list[Event]]:
+        """Return the parts of the model's last answer; a message comes in several events with one id."""
+        messages: list[list[Event]] = []
+        goes_on = False
+        for event in self._own_events():
+            message = _mapping(event.get("message"))
+            if event.get("type") == "user":
+                goes_on = bool(_RESUME.search(_said(event)))
+            elif messages and messages[-1][0].get("id") == message.get("id"):
+                messages[-1].append(message)
+            else:
+                messages = [*(messages if goes_on else ()), [message]]
+        return messages
+
+    def _own_events(self) -> Iterator[Event]:
+        """Return what the model and the user said to each other, without subagents and the CLI's own texts."""
+        for event in self.events:
+            own = event.get("type") in ("assistant", "user") and not event.get("parent_tool_use_id")
+            if own and _mapping(event.get("message")).get("model") != SYNTHETIC:
+                yield event
+
     def _assistant_events(self) -> Iterator[Event]:
         return self.of_type("assistant")
 
@@ -223,6 +255,11 @@ def text_of(content: object) -> str:
     if not isinstance(content, list):
         return ""
     return "".join(str(block.get("text", "")) for block in content if _mapping(block).get("type") == "text")
+
+
+def _said(event: Event) -> str:
+    """Return what the CLI itself says as the user; a person's words may be the same and mean nothing."""
+    return text_of(_mapping(event.get("message")).get("content")) if event.get("isSynthetic") else ""
 
 
 def _tool_use(block: Event, result: Event | None) -> ToolUse:
