@@ -17,8 +17,9 @@ from pytest_llmcall.executors.budget import Budget
 from pytest_llmcall.executors.estimates import ASSUMED_ANSWER_TOKENS, FREE, FreeOfCharge, Guess, guess
 from pytest_llmcall.executors.limit import Limit, Slots
 from pytest_llmcall.executors.prices import Price
-from pytest_llmcall.executors.purse import Limits, Purse, Spent, Ticket
+from pytest_llmcall.executors.purse import Purse, Ticket
 from pytest_llmcall.executors.retry import Retry
+from pytest_llmcall.executors.spending import Limits, Spent
 from pytest_llmcall.executors.stop import StopOnConfiguration
 from pytest_llmcall.reply import Ending, Usage
 from pytest_llmcall.testing import FakeExecutor, reply

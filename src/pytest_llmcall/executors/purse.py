@@ -11,68 +11,20 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Final, NamedTuple, Self
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
 
 import anyio
 
 from pytest_llmcall.errors import OverBudget
 from pytest_llmcall.executors.estimates import ASSUMED_ANSWER_TOKENS, Guess
+from pytest_llmcall.executors.spending import Limits, Spent
 
 _ROUNDING: Final = 1e-9  # sums of equal costs differ in the last digits
 _CALLS: Final = "{spent} of {limit} calls made (--llm-max-calls)"
 _COST: Final = "${spent:.4f} of ${limit:.4f} spent (--llm-max-cost), and this call was expected to cost ${needed:.4f}"
 _TOKENS: Final = "{spent} of {limit} tokens spent (--llm-max-tokens), and this call was expected to take {needed}"
 _TIME: Final = "{spent:.1f} of {limit:g} s gone (--llm-max-time), and this call was expected to take {needed:.1f} s"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What a run may spend at most; None means that there is no limit.
-
-    Attributes:
-        max_calls: Attempts: one that is asked again counts twice.
-        max_tokens: All tokens, cached ones included.
-        max_time_s: Seconds from the first call's start in which a call must be expected to end.
-    """
-
-    max_cost_usd: float | None = None
-    max_calls: int | None = None
-    max_tokens: int | None = None
-    max_time_s: float | None = None
-
-    def __bool__(self) -> bool:
-        return any(each is not None for each in (self.max_cost_usd, self.max_calls, self.max_tokens, self.max_time_s))
-
-    def share(self, index: int, of: int) -> Self:
-        """Return what one of several processes may spend; all shares together are what all may spend.
-
-        A process beyond their number, one that replaces another that crashed, may spend nothing: nobody knows what
-        the other one has spent.
-        """
-        return replace(
-            self,
-            max_cost_usd=None if self.max_cost_usd is None else self.max_cost_usd / of * (index < of),
-            max_calls=_whole_share(self.max_calls, index, of),
-            max_tokens=_whole_share(self.max_tokens, index, of),
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spent:
-    """What a process has spent.
-
-    Attributes:
-        calls: Attempts that have ended.
-        guessed_calls: Attempts that count with an estimate, since nobody said what they took.
-        guessed_usd: The part of the cost that is such an estimate.
-    """
-
-    calls: int = 0
-    cost_usd: float = 0.0
-    tokens: int = 0
-    guessed_calls: int = 0
-    guessed_usd: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -155,6 +107,7 @@ class Purse:
             calls=self.spent.calls + 1,
             cost_usd=self.spent.cost_usd + cost,
             tokens=self.spent.tokens + count,
+            seconds=self._elapsed(),
             guessed_calls=self.spent.guessed_calls + guessed,
             guessed_usd=self.spent.guessed_usd + (cost if cost_usd is None else 0.0),
         )
@@ -320,9 +273,3 @@ class _Seen:
         """Return the means; more for a prompt much longer than those before, since a wave of such would cost more."""
         longer = max(1.0, prompt / (2 * self._prompt.value + ASSUMED_ANSWER_TOKENS))
         return self._cost.value * longer, math.ceil(self._tokens.value * longer)
-
-
-def _whole_share(total: int | None, index: int, of: int) -> int | None:
-    if total is None:
-        return None
-    return total // of + (index < total % of) if index < of else 0
