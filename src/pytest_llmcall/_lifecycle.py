@@ -13,13 +13,15 @@ from typing import Any, Final
 import pytest
 
 from pytest_llmcall._items import LEDGER, MODEL_ARGUMENT, RECORD, SESSION, CaseItem, unmet_case, unmet_need
+from pytest_llmcall._money import closing_lines, header_lines
 from pytest_llmcall._session import RunIdentity, Session, shown_path
 from pytest_llmcall._settings import Settings
 from pytest_llmcall._tests import CALLS, PythonTests, mark_values, show_forgotten, uses_llm, why_alone
 from pytest_llmcall.concurrency import LanesPlugin
-from pytest_llmcall.errors import SettingsError
+from pytest_llmcall.errors import OverBudget, SettingsError
 from pytest_llmcall.executors.models import parse_model
 from pytest_llmcall.outcome import Status
+from pytest_llmcall.reports.budget import over_budget
 from pytest_llmcall.reports.terminal import RunSummary, summary_lines
 
 LANES_PER_CALL: Final = 2  # while one lane's call is in flight, another one sets up or tears down
@@ -39,6 +41,7 @@ class Lifecycle:
         self.identity = RunIdentity(**worker_input[WORKER_INPUT]) if worker_input else RunIdentity.new()
         self.session: Session | None = None
         self._managed = 0
+        self._workers = 0
         self._received: list[dict[str, Any]] = []
         self.lanes_off = self._why_no_lanes()
         self.lanes = LanesPlugin(
@@ -88,7 +91,7 @@ class Lifecycle:
         option = self.config.option
         self._managed = sum(map(is_managed, session.items))
         only_shown = option.collectonly or getattr(option, "setuponly", False) or getattr(option, "setupplan", False)
-        if only_shown or not any(map(_asks, session.items)):
+        if only_shown or self.settings.dry_run or not any(map(_asks, session.items)):
             return
         try:
             self.started_session()
@@ -106,6 +109,10 @@ class Lifecycle:
             started.start()
             self.session = self.config.stash[SESSION] = started
         return self.session
+
+    def pytest_report_header(self) -> list[str]:
+        """Say what the run may spend."""
+        return header_lines(self.settings, workers=self._is_controller())
 
     def pytest_report_collectionfinish(self) -> list[str]:
         """Say who answers, and where the evidence goes."""
@@ -141,12 +148,14 @@ class Lifecycle:
 
     def _keep_unrun(self, item: pytest.Item, report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
         if isinstance(item, CaseItem):
-            item.stash[RECORD] = self._not_asked(item, report)
+            item.stash[RECORD] = self._not_asked(item, report, call.excinfo and call.excinfo.value)
         elif call.excinfo is not None and is_managed(item):
             self.tests.write(item, call.excinfo.value, session=self.session)
 
-    def _not_asked(self, item: CaseItem, report: pytest.TestReport) -> dict[str, Any]:
-        if report.skipped and isinstance(report.longrepr, tuple):
+    def _not_asked(self, item: CaseItem, report: pytest.TestReport, error: BaseException | None) -> dict[str, Any]:
+        if isinstance(error, OverBudget):
+            record = item.not_asked(Status.NOT_ASKED, error.reason)
+        elif report.skipped and isinstance(report.longrepr, tuple):
             record = item.not_asked(Status.SKIPPED, report.longrepr[2].removeprefix("Skipped: "))
         else:
             record = item.not_asked(Status.NOT_ASKED, "not asked: the set-up failed")
@@ -159,13 +168,25 @@ class Lifecycle:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        """Tell a worker which run it belongs to, and its share of the limit."""
-        node.workerinput[WORKER_INPUT] = asdict(self.identity.for_worker(len(node.nodemanager.specs)))
+        """Tell a worker which run it belongs to, and its share of the limits."""
+        identity = self.identity.for_worker(len(node.nodemanager.specs), index=self._workers)
+        node.workerinput[WORKER_INPUT] = asdict(identity)
+        self._workers += 1
+
+    @property
+    def _records(self) -> Sequence[Mapping[str, Any]]:
+        # What was cut short has a record, but no report.
+        return self.session.kept if self.session else self._received
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Let no run pass that has not asked everything: pytest takes what is skipped for no loss."""
+        if session.exitstatus == pytest.ExitCode.OK and over_budget(self._records):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Write the closing section."""
-        # What was cut short has a record, but no report.
-        records = self.session.kept if self.session else self._received
+        records = self._records
         if not records:
             return
         folder = self.settings.evidence / "runs" / self.identity.name
@@ -179,7 +200,10 @@ class Lifecycle:
             remarks=self._remarks(records),
         )
         terminalreporter.write_sep("=", "llmcall")
-        for line in summary_lines(records, summary, everything=self.config.option.verbose > 0):
+        everything = self.config.option.verbose > 0
+        for line in summary_lines(records, summary, everything=everything):
+            terminalreporter.write_line(line)
+        for line in closing_lines(self.settings, self.session, records, everything=everything):
             terminalreporter.write_line(line)
 
     def _remarks(self, records: Sequence[Mapping[str, Any]]) -> Sequence[str]:

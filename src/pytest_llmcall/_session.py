@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -25,13 +25,15 @@ from pytest_llmcall._settings import Settings
 from pytest_llmcall.call import Call
 from pytest_llmcall.errors import ConfigurationError, EvidenceLost, NotAsked
 from pytest_llmcall.executors import Executor
+from pytest_llmcall.executors.spending import Limits, Spent
 from pytest_llmcall.reply import Reply
 from pytest_llmcall.reports.evidence import RunFolder, open_run, run_name
 
 if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
 
-    from pytest_llmcall.executors.limit import Slots
+    from pytest_llmcall.executors.estimates import PriceList
+    from pytest_llmcall.executors.purse import Purse
     from pytest_llmcall.local_model import LocalModel
 
 
@@ -46,12 +48,14 @@ class RunIdentity:
         run_id: Marks every process that this pytest process starts. Workers share its beginning, not the rest: one
             that ends must not end what another one has started.
         name: The name of the run's evidence folder.
-        share: Over how many workers the limit is split.
+        share: Over how many workers the limits are split.
+        index: Which of them this is, from 0; more than there are if it replaces one that crashed.
     """
 
     run_id: str
     name: str
     share: int = 1
+    index: int = 0
 
     @classmethod
     def new(cls, *, share: int = 1) -> Self:
@@ -59,9 +63,9 @@ class RunIdentity:
         run_id = uuid4().hex
         return cls(run_id=run_id, name=run_name(datetime.now(UTC), run_id), share=share)
 
-    def for_worker(self, share: int) -> Self:
+    def for_worker(self, share: int, *, index: int = 0) -> Self:
         """Return the identity of a worker of this run."""
-        return replace(self, run_id=self.run_id[:8] + uuid4().hex[8:], share=share)
+        return replace(self, run_id=self.run_id[:8] + uuid4().hex[8:], share=share, index=index)
 
 
 _CLOCK: ContextVar[QueueClock | None] = ContextVar("pytest_llmcall_clock", default=None)
@@ -135,7 +139,7 @@ class Session:
         self.settings = settings
         self.identity = identity
         self._ending = ExitStack()
-        self._slots: Slots | None = None
+        self._purse: Purse | None = None
         self._executor: Executor | None = None
         self._folder: RunFolder | None = None
         self._asked: set[int] = set()
@@ -169,7 +173,12 @@ class Session:
     @property
     def peak(self) -> int:
         """The most calls that were in flight at once, so far."""
-        return self._slots.peak if self._slots else 0
+        return self._purse.peak if self._purse else 0
+
+    @property
+    def spent(self) -> Spent:
+        """What this process has spent so far."""
+        return self._purse.spent if self._purse else Spent()
 
     def start(self) -> None:
         """Start what the run's calls need.
@@ -193,6 +202,7 @@ class Session:
 
         from pytest_llmcall.executors.claude.guardian import Guardian  # noqa: PLC0415 - heavy
         from pytest_llmcall.executors.limit import Limit, Slots  # noqa: PLC0415 - heavy
+        from pytest_llmcall.executors.purse import Purse  # noqa: PLC0415 - heavy
         from pytest_llmcall.executors.retry import Retry  # noqa: PLC0415 - heavy
         from pytest_llmcall.executors.routing import Router  # noqa: PLC0415 - heavy
         from pytest_llmcall.executors.stop import StopOnConfiguration  # noqa: PLC0415 - heavy
@@ -204,12 +214,29 @@ class Session:
         portal = self._ending.enter_context(start_blocking_portal("asyncio", name="llmcall executors"))
         # anyio's portal waits for its tasks at a normal end: cancelled ones still end their processes first.
         self._ending.callback(portal.call, portal.stop, True)
-        self._slots = Slots(self.concurrency)
-        claude = StopOnConfiguration(self._claude(guardian, local), name="Claude")
-        limited = Limit(
-            claude, self._slots, on_start=lambda call: self._asked.add(id(call)), waiting=_waiting_for_a_slot
-        )
+        slots = Slots(self.concurrency)
+        self._purse = Purse(limits_of(self.settings).share(self.identity.index, self.identity.share))
+        claude = StopOnConfiguration(self._paid(self._claude(guardian, local), tells_cost=True), name="Claude")
+        limited = Limit(claude, slots, waiting=_waiting_for_a_slot)
         self._executor = PortalExecutor(portal, Router(claude=Retry(limited)))
+
+    def _paid(self, inner: Executor, *, tells_cost: bool) -> Executor:
+        """Return an executor whose calls the run's purse pays for."""
+        from pytest_llmcall.executors.budget import Budget  # noqa: PLC0415 - heavy
+        from pytest_llmcall.executors.estimates import FreeOfCharge  # noqa: PLC0415 - heavy
+        from pytest_llmcall.executors.prices import load_prices  # noqa: PLC0415 - heavy
+
+        if self._purse is None:
+            raise RuntimeError("the session has not been started")
+        prices: PriceList = FreeOfCharge() if self.settings.local else load_prices()
+        return Budget(
+            inner,
+            self._purse,
+            prices=prices,
+            tells_cost=tells_cost,
+            on_start=lambda call: self._asked.add(id(call)),
+            waiting=_waiting_for_a_slot,
+        )
 
     def _start_local_model(self) -> LocalModel:
         from pytest_llmcall.local_model import LocalModel  # noqa: PLC0415 - heavy
@@ -257,7 +284,7 @@ class Session:
         ]
 
     def was_asked(self, call: Call) -> bool:
-        """Return whether a call that is still held had its slot."""
+        """Return whether a call that is still held had its slot, and was within the budget."""
         return id(call) in self._asked
 
     def keep(self, record: Mapping[str, Any]) -> dict[str, Any]:
@@ -266,12 +293,22 @@ class Session:
         What cannot be written is kept for the closing section all the same; `lost` then says so.
         """
         self.lost = None
-        self.kept.append({**record, "peak": self.peak, "process": os.getpid()})
+        self.kept.append({**record, "peak": self.peak, "process": os.getpid(), "spent": asdict(self.spent)})
         try:
             self.folder.write(record)
         except OSError as error:
             self.lost = EvidenceLost(self.folder.outcomes, error.strerror or str(error))
         return self.kept[-1]
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Return what the whole run may spend."""
+    return Limits(
+        max_cost_usd=settings.max_cost_usd,
+        max_calls=settings.max_calls,
+        max_tokens=settings.max_tokens,
+        max_time_s=settings.max_time_s,
+    )
 
 
 def shown_path(path: Path, rootdir: Path) -> str:

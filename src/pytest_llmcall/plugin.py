@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 from pytest_llmcall import _settings
-from pytest_llmcall.errors import BrokenValidator, EvidenceLost, Misuse, NoReply, SettingsError
+from pytest_llmcall.errors import BrokenValidator, EvidenceLost, Misuse, NoReply, OverBudget, SettingsError
 from pytest_llmcall.verdict import CheckFailed
 
 if TYPE_CHECKING:
@@ -107,10 +107,17 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from error
     config.stash[SETTINGS] = settings
     config.stash[SKIPPED] = 0
+    dry_run: Any = None
+    if settings.dry_run:
+        from pytest_llmcall._money import DryRun  # noqa: PLC0415 - heavy
+
+        dry_run = DryRun(config, settings)
     if settings.run:
         from pytest_llmcall._lifecycle import Lifecycle  # noqa: PLC0415 - heavy
 
         config.pluginmanager.register(Lifecycle(config, settings), "llmcall-run")
+    if dry_run is not None:
+        config.pluginmanager.register(dry_run, "llmcall-dry-run")  # last, so that its hooks come first
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -164,9 +171,18 @@ def llm(request: pytest.FixtureRequest) -> LLM:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Report what is no answer of a validator as ERROR, whoever raised it and whatever an xfail mark says."""
+    """Report what is no answer of a validator as ERROR, whoever raised it and whatever an xfail mark says.
+
+    What the budget did not allow is SKIPPED, likewise.
+    """
     report = yield
-    if call.excinfo is not None and _is_error(item, call.when, call.excinfo.value):
+    if call.excinfo is not None and isinstance(call.excinfo.value, OverBudget):
+        path, line, _ = item.reportinfo()
+        report.outcome = "skipped"
+        report.longrepr = (str(path), (line or 0) + 1, f"Skipped: {call.excinfo.value.reason}")
+        if hasattr(report, "wasxfail"):
+            del report.wasxfail
+    elif call.excinfo is not None and _is_error(item, call.when, call.excinfo.value):
         if report.when == "call":
             report.when = "setup"
         report.outcome = "failed"
