@@ -213,4 +213,56 @@ def makes_files() -> None:
     everything()
 
 
+def no_result_and_a_bad_exit() -> None:
+    init()
+    answer("almost")
+    sys.exit(1)
+
+
+def flood_after_result() -> None:
+    everything()
+    for _ in range(2_000):
+        say(type="system", subtype="informational", content="x" * 2_000)
+
+
+def waits_for_the_end_of_stdin() -> None:
+    prompt = read_prompt()
+    assert sys.stdin.read() == ""
+    everything(prompt)
+
+
+def server_pending() -> None:
+    servers = [{"name": name, "status": "pending"} for name in json.loads(os.environ["FAKE_SERVERS"])]
+    say(type="system", subtype="init", tools=[], mcp_servers=servers, model="fake", claude_code_version="0.0.0")
+    time.sleep(FOREVER)
+
+
+def bypass_as_root() -> None:
+    text = "--dangerously-skip-permissions cannot be used with root/sudo privileges for security reasons"
+    failed = {"subtype": "error_during_execution", "is_error": True, "errors": [text], "num_turns": 0}
+    say(type="result", startup_failure_reason="bypass_root", **failed)
+    sys.exit(1)
+
+
+def other_model_since_overloaded() -> None:
+    say_fallback("model_fallback", "overloaded")
+
+
+def other_model_since_refused() -> None:
+    say_fallback("model_refusal_fallback", "refusal")
+
+
+def say_fallback(subtype: str, trigger: str) -> None:
+    init()
+    models = {"original_model": "claude-opus-9", "fallback_model": "claude-sonnet-9"}
+    say(type="system", subtype=subtype, trigger=trigger, content="Another model goes on.", **models)
+    answer()
+    result()
+
+
+def writes_lost() -> None:
+    everything()
+    say(type="system", subtype="session_writes_lost", error_code="ENOSPC", lost=["global_config"])
+
+
 globals()[os.environ.get("FAKE_CLAUDE", "ok")]()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -68,7 +69,14 @@ def call_tool(how: str, message: dict[str, Any]) -> None:
         die("I have done enough")
 
 
+def resist() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def main(how: str) -> None:
+    if how == "does_not_end":
+        resist()
     if Path("gone").exists():
         die("I was here before")
     if how == "talks_garbage":
@@ -82,6 +90,8 @@ def main(how: str) -> None:
             known[message["method"]](how, message)
         elif "id" in message:
             say(message, result={})
+    if how == "does_not_end":
+        time.sleep(FOREVER)
 
 
 main(sys.argv[1])
