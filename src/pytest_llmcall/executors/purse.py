@@ -22,7 +22,7 @@ from pytest_llmcall.executors.spending import Limits, Spent
 
 _ROUNDING: Final = 1e-9  # sums of equal costs differ in the last digits
 _CALLS: Final = "{spent} of {limit} calls made (--llm-max-calls)"
-_COST: Final = "${spent:.4f} of ${limit:.4f} spent (--llm-max-cost), and this call was expected to cost ${needed:.4f}"
+_COST: Final = "${spent:.4f} of ${limit:g} spent (--llm-max-cost), and this call was expected to cost ${needed:.4f}"
 _TOKENS: Final = "{spent} of {limit} tokens spent (--llm-max-tokens), and this call was expected to take {needed}"
 _TIME: Final = "{spent:.1f} of {limit:g} s gone (--llm-max-time), and this call was expected to take {needed:.1f} s"
 
