@@ -81,7 +81,7 @@ def _texts(run: inner.Run) -> dict[str, list[str]]:
 @pytest.mark.parametrize("fiber", ["greenlet", "thread"])
 def test_an_exit_fails_its_own_item_as_one_at_a_time(fiber: str, tmp_path: Path) -> None:
     tree = inner.write_tree(tmp_path / "tree", test_exits=_TREE)
-    first = inner.run(tree, lanes=1, out=tmp_path)
+    first = inner.run(tree, lanes=1, out=tmp_path, args=("-o", "asyncio_mode=strict"))
     second = inner.run(tree, lanes=8, fiber=fiber, out=tmp_path, timeout=30)
     assert second.code == first.code == 1, second.stdout + second.stderr
     assert second.outcomes() == first.outcomes()

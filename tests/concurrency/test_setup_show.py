@@ -37,7 +37,9 @@ def test_alone(polite, capsys):
 @pytest.mark.parametrize("option", ["--setup-show", "--setup-only", "--setup-plan"])
 def test_lines_agree(option: str, tmp_path: Path) -> None:
     tree = inner.write_tree(tmp_path / "tree", test_one=_TREE, test_two=_TREE)
-    first, second = (inner.run(tree, lanes=lanes, out=tmp_path, args=(option,)) for lanes in (1, 4))
+    # In its auto mode pytest-asyncio would run the tests of one lane, and show fixtures of its own.
+    args = (option, "-o", "asyncio_mode=strict")
+    first, second = (inner.run(tree, lanes=lanes, out=tmp_path, args=args) for lanes in (1, 4))
     # A plan sets nothing up, so nothing waits.
     assert second.record["peak"] == (1 if option == "--setup-plan" else 4)
     assert Counter(_lines(second)) == Counter(_lines(first))

@@ -4,7 +4,6 @@ pytest keeps a fixture's value on its one FixtureDef and lets the next item over
 values side by side, else one test is handed the fixture of another.
 """
 
-import copy
 import dataclasses
 from collections.abc import Hashable, Iterable, Sequence
 from types import MethodType
@@ -69,11 +68,11 @@ class FixtureInstances:
     def _instance(self, source: FixtureDef[Any], item: pytest.Item, known: dict[str, Any]) -> FixtureDef[Any]:
         if isinstance(source, _RequestFixtureDef) or hasattr(source, _SOURCE):
             return source
-        params = _params_of(source, item, known)
         node = _scope_node(source, item)
         if node is item:
             own = item.stash.setdefault(_OWN, {})
             return own.get(id(source)) or own.setdefault(id(source), _copy_of(source))
+        params = _params_of(source, item, known)
         key = (source, self._visits.of(item, node), params)
         instance = self._shared.get(key)
         if instance is None:
@@ -91,6 +90,9 @@ class FixtureInstances:
         context = SharedContext()
 
         def execute(self: FixtureDef[Any], request: Any) -> Any:
+            if self.cached_result is not None and not locks.is_held(self):
+                context.show()
+                return FixtureDef.execute(self, request)
             with locks.hold(self, f"the set-up of fixture {self.argname!r}"):
                 if self.cached_result is not None:
                     context.show()
@@ -138,14 +140,15 @@ def _adopt(item: Any, info: Any) -> None:
 
 
 def _copy_of(source: FixtureDef[Any]) -> FixtureDef[Any]:
-    instance = copy.copy(source)
-    fresh = cast("Any", instance)
+    # What copy.copy() does in three times the time; there is a copy for each item and fixture.
+    fresh: Any = object.__new__(type(source))
+    fresh.__dict__.update(source.__dict__)
     fresh.__dict__.pop("execute", None)
     fresh.__dict__.pop("finish", None)
     fresh.cached_result = None
     fresh._finalizers = []  # noqa: SLF001 - a copy must not share the list
-    setattr(instance, _SOURCE, source)
-    return instance
+    fresh.__dict__[_SOURCE] = source
+    return cast("FixtureDef[Any]", fresh)
 
 
 def _scope_node(source: FixtureDef[Any], item: pytest.Item) -> Node:

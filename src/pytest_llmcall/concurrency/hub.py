@@ -25,8 +25,8 @@ from pytest_llmcall.concurrency.locks import Locks
 from pytest_llmcall.concurrency.logs import LogRouter, ThreadsKnowTheirLane
 from pytest_llmcall.concurrency.loop import LaneLoop
 from pytest_llmcall.concurrency.output import LaneOutput
-from pytest_llmcall.concurrency.process_state import ProcessState
-from pytest_llmcall.concurrency.root_level import RootLevel, own_level
+from pytest_llmcall.concurrency.process_state import ProcessState, own_values
+from pytest_llmcall.concurrency.root_level import RootLevel
 from pytest_llmcall.concurrency.summary import HeldLoop, Tally
 from pytest_llmcall.concurrency.timers import NOBODY, LaneTimer
 from pytest_llmcall.concurrency.tracebacks import hide
@@ -53,7 +53,7 @@ class Hub:
         self._threads = ThreadsKnowTheirLane()
         self._router: LogRouter | None = None
         self._latest: Lane | None = None
-        self.levels = RootLevel(lambda: list(self.lanes))
+        self.levels = RootLevel()
         self._pumping = False
         self._batch = False
 
@@ -107,8 +107,10 @@ class Hub:
                 lane.failed_with = error
 
         lane.fiber = make_fiber(self._fiber, main_of(main, lane))
+        first = next(iter(self.lanes), None)
         self.lanes[lane] = None
-        self._tally.in_flight([each.item.nodeid for each in self.lanes])
+        beside = None if first is None else first.item.nodeid
+        self._tally.started(item.nodeid, in_flight=len(self.lanes), beside=beside)
         self._resume(lane)
 
     def run_ready(self) -> None:
@@ -131,6 +133,7 @@ class Hub:
             lane.resuming = False
         if lane.done:
             self.lanes.pop(lane, None)
+            self.levels.forget(lane)
             self.claims.ended(lane)
             if self._latest is lane:
                 self._latest = next(iter(self.lanes), None)
@@ -230,11 +233,12 @@ class Hub:
             # A synchronous test runs the loop itself: its own callbacks find its state installed.
             run()
             return
+        levels = self.levels
         saved = self._process.read()
         outer = self.output.enter(lane)
         self._install(lane, saved)
-        self.levels.installed = self._latest = lane
-        self.levels.steps += 1
+        levels.installed = self._latest = lane
+        levels.steps += 1
         started = _clock()
         interruptible = self.interrupts.in_test
         # A thread's fiber cannot be interrupted from here: the note is read when it gives the baton back.
@@ -246,19 +250,19 @@ class Hub:
         finally:
             self.interrupts.in_test = interruptible
             held = _clock() - started
-            values = self._process.read()
-            lane.globals = values._replace(root_level=own_level(values.root_level))
+            lane.globals = own_values(self._process.read())
+            levels.note(lane)
             # Only now: until the lane's level stands in its record, threads must read the installed one.
-            self.levels.installed = None
+            levels.installed = None
             self.output.leave(lane, outer)
-            self._process.write(saved, root_level=saved.root_level if outer is not None else self.levels.idle())
-            self.levels.installed = outer
+            self._process.write(saved, root_level=saved.root_level if outer is not None else levels.idle())
+            levels.installed = outer
         if held > _HELD_SECONDS:
             self._tally.held.append(HeldLoop(nodeid=lane.item.nodeid, seconds=held))
 
     def _install(self, lane: Lane, base: Any) -> None:
         if lane.globals is None:
-            lane.globals = self._process.first(lane, base._replace(root_level=self.levels.base))
+            lane.globals = self._process.first(lane, base, root_level=self.levels.base)
         self._process.write(lane.globals, root_level=self.levels.for_step(lane.globals.root_level))
 
     def set_timer(self, lane: Lane, seconds: float) -> None:

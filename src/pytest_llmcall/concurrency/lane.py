@@ -60,7 +60,6 @@ class Lane:
         done: the fiber has ended; what still carries this lane in its context belongs to nobody.
         shown: what --setup-show shows, until the next report.
         capturing: output goes to the report; if not, to the terminal.
-        has_threads: threads of this lane may log at any time.
     """
 
     def __init__(self, hub: "Hub", item: pytest.Item) -> None:
@@ -80,7 +79,6 @@ class Lane:
         self.announced = False
         self.sinks = [Sink()]
         self.capturing = False
-        self.has_threads = False
         self.globals: Globals | None = None
         self.leftovers = Leftovers()
         self.exception_handler: Callable[..., Any] | None = None
@@ -94,6 +92,11 @@ class Lane:
         if self.fiber is None:
             raise RuntimeError(f"{self!r} has not started")
         self.fiber.suspend()
+
+    def starts_threads(self) -> None:
+        """Note that from now on threads of this lane may log at any time."""
+        if not self.done:
+            self.hub.levels.watch(self)
 
     @property
     def sink(self) -> Sink:

@@ -28,6 +28,10 @@ class Locks:
         self._held: dict[int, _Lock] = {}
         self._blocked_on: dict[Lane, _Lock] = {}
 
+    def is_held(self, guarded: object) -> bool:
+        """Tell whether some lane holds the lock of an object."""
+        return id(guarded) in self._held
+
     @contextlib.contextmanager
     def hold(self, guarded: object, what: str) -> Iterator[None]:
         """Hold the lock of an object; the lane that has it already may take it again.

@@ -84,7 +84,7 @@ class ThreadsKnowTheirLane:
         def start_in_lane(thread: threading.Thread) -> None:
             lane = LANE.get()
             if lane is not None:
-                lane.has_threads = True
+                lane.starts_threads()
                 _run_in_lane(thread, lane)
             start(thread)
 

@@ -141,7 +141,7 @@ class LaneLoop(TrackingLoop):
         """Run a function in a thread that knows the lane which asked for it."""
         lane = LANE.get()
         if lane is not None:
-            lane.has_threads = True
+            lane.starts_threads()
             func = _for_lane(lane, func)
         return super().run_in_executor(executor, func, *args)
 

@@ -100,11 +100,7 @@ class LaneOutput:
         self._at_terminal = False
         self._lock = threading.RLock()
         self._thread = threading.get_ident()
-
-    @property
-    def _captures(self) -> tuple[Any, Any]:
-        capturing: Any = getattr(self._manager, "_global_capturing", None)
-        return capturing.out, capturing.err
+        self._below: tuple[_Below, _Below] | None = None
 
     def start(self) -> None:
         """Begin a batch of lanes."""
@@ -112,10 +108,11 @@ class LaneOutput:
             return
         self._active = True
         CaptureManager.resume_global_capture(self._manager)
-        out, err = self._captures
+        capturing: Any = self._manager._global_capturing  # noqa: SLF001 - there is no public way to its streams
+        self._below = _Below(capturing.out), _Below(capturing.err)
         # For the whole batch, not for the steps only: threads print at any time.
-        sys.stdout = RoutedStream(self, "out", out)
-        sys.stderr = RoutedStream(self, "err", err)
+        sys.stdout = RoutedStream(self, "out", capturing.out)
+        sys.stderr = RoutedStream(self, "err", capturing.err)
 
     def stop(self) -> None:
         """End the batch: pytest's capture is as it is between two tests."""
@@ -145,23 +142,22 @@ class LaneOutput:
             self._drain(lane)
 
     def _drain(self, lane: Lane) -> None:
+        if self._below is None:
+            return
+        out, err = self._below
         with self._lock:
-            for capture, name in zip(self._captures, ("out", "err"), strict=True):
-                text = _snap(capture)
-                if text:
-                    getattr(lane.sink, name).append(text)
+            if text := out.take():
+                lane.sink.out.append(text)
+            if text := err.take():
+                lane.sink.err.append(text)
 
     def _flip(self, *, to_terminal: bool) -> None:
         with self._lock:
-            if to_terminal == self._at_terminal:
+            if to_terminal == self._at_terminal or self._below is None:
                 return
             self._at_terminal = to_terminal
-            for capture in self._captures:
-                if isinstance(capture, FDCapture):
-                    # What Python holds back for the terminal must be out before the descriptor points elsewhere.
-                    _original_of(capture).flush()
-                    target = capture.targetfd_save if to_terminal else capture.tmpfile.fileno()
-                    os.dup2(target, capture.targetfd)
+            for each in self._below:
+                each.flip(to_terminal=to_terminal)
 
     def patch(self) -> None:
         """Answer the capture manager's questions from inside a lane for that lane."""
@@ -243,10 +239,35 @@ class LaneOutput:
         return in_fiber or threading.get_ident() == self._thread
 
 
-def _snap(capture: Any) -> str:
-    if isinstance(capture, FDCapture):
-        return str(capture.snap()) if os.fstat(capture.tmpfile.fileno()).st_size else ""
-    return str(capture.snap()) if isinstance(capture, SysCapture) else ""
+class _Below:
+    """What stands below a routed stream: pytest's capture of one stream, and its descriptor if it has one."""
+
+    __slots__ = ("_capture", "_file", "_original", "_saved", "_target")
+
+    def __init__(self, capture: Any) -> None:
+        self._capture = capture
+        self._original: Any = _original_of(capture)
+        self._target: int | None = None
+        if isinstance(capture, FDCapture):
+            self._target = capture.targetfd
+            self._saved = capture.targetfd_save
+            self._file = capture.tmpfile.fileno()
+
+    def take(self) -> str:
+        """Return what has come since the last time."""
+        if self._target is None:
+            return str(self._capture.snap()) if isinstance(self._capture, SysCapture) else ""
+        # The position is at the end anyway, and this is the quickest way to the size.
+        return str(self._capture.snap()) if os.lseek(self._file, 0, os.SEEK_END) else ""
+
+    def flip(self, *, to_terminal: bool) -> None:
+        """Let the descriptor lead to the terminal, or to pytest's file."""
+        if self._target is None:
+            return
+        if not to_terminal:
+            # What Python holds back for the terminal must be out before the descriptor points elsewhere.
+            self._original.flush()
+        os.dup2(self._saved if to_terminal else self._file, self._target)
 
 
 def _stream_of(capture: Any) -> Any:

@@ -46,11 +46,11 @@ def _setup_state(_: pytest.Config) -> bool:
 
 def _fixture_definitions(_: pytest.Config) -> bool:
     definition = fixtures.FixtureDef
-    source = inspect.getsource(definition)
+    names = {*definition.__init__.__code__.co_names, *definition.execute.__code__.co_names}
     return (
         _takes(definition.execute, "self", "request")
         and _takes(definition.finish, "self", "request")
-        and all(f"self.{name}" in source for name in ("cached_result", "_finalizers", "_scope", "func", "argnames"))
+        and names.issuperset({"cached_result", "_finalizers", "_scope", "func", "argnames"})
         and _takes(fixtures.FixtureManager.getfixturedefs, "self", "argname", "node")
         and _takes(fixtures.get_scope_package, "node", "fixturedef")
         and _takes(fixtures.resolve_fixture_function, "fixturedef", "request")
@@ -124,7 +124,6 @@ class _Probe:
 
     done = False
     exception_handler = None
-    has_threads = False
 
 
 _PROBES: dict[str, Callable[[pytest.Config], bool]] = {

@@ -15,9 +15,10 @@ from _pytest.assertion import util as assertion
 
 from pytest_llmcall.concurrency.lane import Lane
 from pytest_llmcall.concurrency.logs import LaneLogHandler, LogRouter
-from pytest_llmcall.concurrency.root_level import install
+from pytest_llmcall.concurrency.root_level import install, own_level
 
 _CURRENT_TEST = "PYTEST_CURRENT_TEST"
+_KEPT_AS = os.environ.encodekey(_CURRENT_TEST)
 
 
 class Globals(NamedTuple):
@@ -29,7 +30,7 @@ class Globals(NamedTuple):
     reprcompare: Any
     assertion_pass: Any
     assertion_config: Any
-    current_test: str | None
+    current_test: Any
     caplog_handler: Any
     report_handler: Any
     root_handlers: list[logging.Handler]
@@ -53,7 +54,7 @@ class ProcessState:
             assertion._reprcompare,  # noqa: SLF001 - set for each test by pytest's assertion plugin
             assertion._assertion_pass,  # noqa: SLF001
             assertion._config,  # noqa: SLF001
-            os.environ.get(_CURRENT_TEST),
+            _current_test(),
             self._logging.caplog_handler,
             self._logging.report_handler,
             logging.root.handlers,
@@ -77,14 +78,15 @@ class ProcessState:
         logging.root.handlers = values.root_handlers
         sys.stdout = values.stdout
         sys.stderr = values.stderr
-        if os.environ.get(_CURRENT_TEST) != values.current_test:
+        if _current_test() != values.current_test:
             _set_current_test(values.current_test)
         install(root_level)
 
-    def first(self, lane: Lane, base: Globals) -> Globals:
+    def first(self, lane: Lane, base: Globals, *, root_level: int) -> Globals:
         """Return the values that a lane starts with: the hub's, and log handlers of its own."""
         formatter = self._logging.formatter
         return base._replace(
+            root_level=root_level,
             caplog_handler=LaneLogHandler(lane, formatter),
             report_handler=LaneLogHandler(lane, formatter),
             root_handlers=[
@@ -95,11 +97,25 @@ class ProcessState:
         )
 
 
-def _set_current_test(value: str | None) -> None:
+# os.environ.get() takes longer than all the other values together, above all for what is not there.
+def _current_test() -> Any:
+    """Return the variable as the environment keeps it."""
+    kept = getattr(os.environ, "_data", None)
+    return os.environ.get(_CURRENT_TEST) if kept is None else kept.get(_KEPT_AS)
+
+
+def _set_current_test(value: Any) -> None:
+    environ: Any = os.environ
     if value is None:
-        os.environ.pop(_CURRENT_TEST, None)
+        environ.pop(_CURRENT_TEST, None)
     else:
-        os.environ[_CURRENT_TEST] = value
+        environ[_CURRENT_TEST] = value if isinstance(value, str) else environ.decodevalue(value)
+
+
+def own_values(values: Globals) -> Globals:
+    """Return what a lane takes with it: its own level, not one that is set for the sake of others."""
+    own = own_level(values.root_level)
+    return values if own is values.root_level else values._replace(root_level=own)
 
 
 class _NoLogging:

@@ -5,7 +5,7 @@ refused by their handlers. A `Floor` is such a level, and knows which one it sta
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from pytest_llmcall.concurrency.lane import Lane
@@ -41,11 +41,29 @@ class RootLevel:
         steps: counts the steps, so that a thread can see that one has begun.
     """
 
-    def __init__(self, lanes: Callable[[], Iterable[Lane]]) -> None:
-        self._lanes = lanes
+    def __init__(self) -> None:
         self.base = logging.NOTSET
         self.installed: Lane | None = None
         self.steps = 0
+        # Few lanes start threads or set a level: a look at all of them after each step would cost more than the step.
+        self._with_threads: dict[Lane, None] = {}
+        self._with_level: dict[Lane, None] = {}
+
+    def watch(self, lane: Lane) -> None:
+        """Note that threads of the lane may log from now on."""
+        self._with_threads[lane] = None
+
+    def note(self, lane: Lane) -> None:
+        """Note the level with which a lane has left its step."""
+        if lane.globals is not None and lane.globals.root_level != self.base:
+            self._with_level[lane] = None
+        elif self._with_level:
+            self._with_level.pop(lane, None)
+
+    def forget(self, lane: Lane) -> None:
+        """Forget a lane that has ended."""
+        self._with_threads.pop(lane, None)
+        self._with_level.pop(lane, None)
 
     def begin(self) -> None:
         """Take over, before the first lane."""
@@ -60,13 +78,11 @@ class RootLevel:
 
     def for_step(self, lane_level: int) -> int:
         """Return the level to set while a lane with this level is stepping."""
-        return Floor.under(
-            lane_level, [each.globals.root_level for each in self._lanes() if each.has_threads and each.globals]
-        )
+        return Floor.under(lane_level, _levels(self._with_threads)) if self._with_threads else lane_level
 
     def idle(self) -> int:
         """Return the level to set while no lane is stepping."""
-        return Floor.under(self.base, [each.globals.root_level for each in self._lanes() if each.globals])
+        return Floor.under(self.base, _levels(self._with_level)) if self._with_level else self.base
 
     def of(self, lane: Lane) -> int:
         """Return the level that a lane has set. Called by any thread."""
@@ -84,6 +100,11 @@ class RootLevel:
             install(checked)
         else:
             install(self.for_step(checked))
+
+
+def _levels(lanes: Iterable[Lane]) -> Iterable[int]:
+    # A list of them first: a thread may start another one meanwhile.
+    return [each.globals.root_level for each in list(lanes) if each.globals is not None]
 
 
 def install(level: int) -> None:

@@ -58,6 +58,9 @@ class TreeSetupState(SetupState):
     def setup(self, item: pytest.Item) -> None:
         """Set up the nodes above the item that are not up yet, and the item."""
         for node in item.listchain():
+            if node in self._nodes and not self._locks.is_held(node):
+                self._set_up_once(node)
+                continue
             with self._locks.hold(node, f"the set-up of {node.nodeid or 'the session'}"):
                 self._set_up_once(node)
 

@@ -67,12 +67,18 @@ class Tally:
         self.total += 1
         self.alone.append(RanAlone(nodeid=nodeid, reason=reason))
 
-    def in_flight(self, nodeids: list[str]) -> None:
-        """Note which items are in flight when another one has just started."""
+    def started(self, nodeid: str, *, in_flight: int, beside: str | None) -> None:
+        """Note an item that starts in a lane.
+
+        Args:
+            nodeid: the item's.
+            in_flight: how many items are in flight now.
+            beside: one of the others, if there are any. The rest have overlapped already.
+        """
         self.total += 1
-        self.peak = max(self.peak, len(nodeids))
-        if len(nodeids) > 1:
-            self.overlapped.update(dict.fromkeys(nodeids))
+        self.peak = max(self.peak, in_flight)
+        if beside is not None:
+            self.overlapped[beside] = self.overlapped[nodeid] = None
 
     def summary(self, *, lanes: int, off: str | None) -> LanesSummary:
         """Return the record of what was noted so far."""
