@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from pytest_llmcall.call import Call
 from pytest_llmcall.errors import SettingsError
 
 CLAUDE_PREFIXES: Final = ("max/", "claude/")
@@ -49,6 +50,35 @@ def parse_model(name: str) -> ModelName:
     if _FULL_ID.fullmatch(label):
         return ModelName(provider="claude", model=label, full_id=True)
     raise SettingsError(_unknown_label(name, prefix, label))
+
+
+def unsupported(call: Call) -> str | None:
+    """Return why the executor of a call's model cannot make that call, or None; a call without a model fits any."""
+    if call.model is None:
+        return None
+    if parse_model(call.model).provider == "claude":
+        return unsupported_by_claude(call)
+    return unsupported_by_litellm(call)
+
+
+def unsupported_by_claude(call: Call) -> str | None:
+    """Return why the Claude CLI cannot make a call, or None."""
+    if call.functions:
+        return "`functions` are for models through LiteLLM; a Claude model takes `tools` and `mcp`"
+    return None
+
+
+def unsupported_by_litellm(call: Call) -> str | None:
+    """Return why LiteLLM cannot make a call, or None."""
+    if call.tools:
+        return "`tools` are Claude Code's own, and a model through LiteLLM has none; it can be offered `functions`"
+    if call.mcp:
+        return "`mcp` servers are for Claude models; a model through LiteLLM can be offered `functions`"
+    if call.files:
+        return "`files` lie in the working folder of a Claude model; a model through LiteLLM has no folder"
+    if call.max_turns is not None and call.max_turns > 1:
+        return "a model through LiteLLM answers in one turn, so it cannot take `max_turns` of more than 1"
+    return None
 
 
 def _unknown_label(name: str, prefix: str, label: str) -> str:

@@ -1,0 +1,153 @@
+"""LiteLLM as a guest in this process: imported late, off the network and quiet, and closed without traces.
+
+It reads a `.env` file, fetches its prices, prints to stdout and logs to stderr by itself; none of that may happen in
+somebody's test run. What it starts belongs to the executors' loop and ends with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import os
+import sys
+import urllib.request
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module, metadata
+from types import ModuleType
+from typing import Any, Final
+
+import anyio
+import anyio.lowlevel
+from anyio import to_thread
+
+from pytest_llmcall.errors import ConfigurationError
+
+# LITELLM_MODE keeps it from a .env file, whose keys would change the login of Claude's calls in the middle of a run.
+_AT_IMPORT: Final = {
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS": "True",
+    "LITELLM_LOCAL_BLOG_POSTS": "True",
+    "LITELLM_MODE": "PRODUCTION",
+}
+_LOGGERS: Final = ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy")
+_LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
+_CLOSE_S: Final = 5.0
+
+
+class Library:
+    """LiteLLM, imported once and closed on the loop that used it."""
+
+    def __init__(self) -> None:
+        self._module: Any = None
+        self._importing = anyio.Lock()
+        self._direct: dict[str, str | None] = {}
+
+    async def load(self) -> Any:
+        """Return the module.
+
+        Raises:
+            ConfigurationError: It cannot be imported.
+        """
+        async with self._importing:
+            if self._module is None:
+                with _environment(_AT_IMPORT if "litellm" not in sys.modules else {}):
+                    self._module = await to_thread.run_sync(_import, abandon_on_cancel=True)
+                self._direct = _reach_loopback_directly()
+        return self._module
+
+    async def close(self) -> None:
+        """End what LiteLLM runs on this loop: its connections and its background tasks."""
+        module, self._module = self._module, None
+        if module is None:
+            return
+        with anyio.move_on_after(_CLOSE_S, shield=True):
+            await _stop_worker()
+            for close in _clients_of(module, asyncio.get_running_loop()):
+                await close()
+            await anyio.lowlevel.checkpoint()  # transports end in the next step of the loop
+        _restore(self._direct)
+
+
+def version() -> str:
+    """Return the version of the installed LiteLLM, without importing it."""
+    try:
+        return metadata.version("litellm")
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _import() -> ModuleType:
+    try:
+        module: Any = import_module("litellm")
+        _ = module.acompletion, import_module("litellm.main")  # some versions import these at their first use only
+    except Exception as error:
+        raise ConfigurationError(
+            f"LiteLLM cannot be imported: {error}",
+            detail=f"{type(error).__name__} in Python {sys.version.partition(' ')[0]}",
+            remedy="pip install --upgrade litellm",
+            attempts=0,
+        ) from error
+    module.suppress_debug_info = True  # else it prints "Give Feedback / Get Help" to stdout
+    module.telemetry = False
+    if not os.environ.get("LITELLM_LOG"):
+        for name in _LOGGERS:  # it logs to stderr what it raises as well
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+    imported: ModuleType = module
+    return imported
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set variables that are not set, until the end of the block."""
+    added = {name: None for name in values if name not in os.environ}
+    os.environ.update({name: values[name] for name in added})
+    try:
+        yield
+    finally:
+        _restore(added)
+
+
+def _restore(before: Mapping[str, str | None]) -> None:
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+def _reach_loopback_directly() -> dict[str, str | None]:
+    """Keep requests to this machine from a proxy of the environment; return what the variables were before.
+
+    LiteLLM's clients ask the environment and nothing else for their proxies.
+    """
+    if not urllib.request.getproxies() or all(map(urllib.request.proxy_bypass, _LOOPBACK)):
+        return {}
+    before = {name: os.environ.get(name) for name in ("no_proxy", "NO_PROXY")}
+    listed = before["no_proxy"] or before["NO_PROXY"] or ""
+    hosts = ",".join(filter(None, (listed, *_LOOPBACK)))
+    os.environ.update(dict.fromkeys(before, hosts))
+    return before
+
+
+async def _stop_worker() -> None:
+    """End the task that runs LiteLLM's callbacks, if it runs on this loop."""
+    try:
+        worker: Any = import_module("litellm.litellm_core_utils.logging_worker").GLOBAL_LOGGING_WORKER
+        task = worker._worker_task  # noqa: SLF001 - no public way to know whose loop it runs on
+    except (ImportError, AttributeError):
+        return  # a version without one
+    if task is not None and task.get_loop() is asyncio.get_running_loop():
+        await worker.flush()
+        await worker.stop()
+
+
+def _clients_of(module: Any, loop: asyncio.AbstractEventLoop) -> Iterator[Callable[[], Awaitable[Any]]]:
+    """Yield what closes LiteLLM's clients of a loop. It must forget them too: the next loop may get this one's id."""
+    cache = getattr(getattr(module, "in_memory_llm_clients_cache", None), "cache_dict", {})
+    for key in [key for key in cache if str(key).endswith(f"-{id(loop)}")]:
+        client = cache.pop(key)
+        close = getattr(client, "close", None) or getattr(client, "aclose", None)
+        if close is not None and inspect.iscoroutinefunction(close):
+            yield close
