@@ -19,6 +19,7 @@ from typing import Any
 import anyio
 import pytest
 from anyio import to_thread
+from tests.executors.claude.failures_page import PAGE, ROOT, rows
 from tests.executors.claude.scenes import (
     SUBSCRIPTION,
     Played,
@@ -55,9 +56,6 @@ from pytest_llmcall.testing import (
 
 pytestmark = pytest.mark.real_cli
 
-ROOT = Path(__file__).parents[3]
-PAGE = ROOT / "docs" / "failures.md"
-ROW = re.compile(r"^\| (?P<number>[\d, ]+|-) \| (?P<ends>\w[\w ]*) \| (?P<line>.+?) \| .+? \| .+? \| (?P<tests>.+) \|$")
 NUMBERS = range(1, 43)
 SERVER = Path(__file__).parents[2] / "children" / "faulty_server.py"
 PERSON = {"type": "object", "required": ["age"], "properties": {"age": {"type": "integer"}}}
@@ -290,37 +288,6 @@ def how(ended: Reply | NoReply) -> Ending | type[NoReply]:
 WORDS = {Outcome.PASSED: "passes", Outcome.FAILED: "FAILED", Outcome.NO_REPLY: "ERROR"}
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A row of the page."""
-
-    numbers: tuple[int, ...]
-    ends: str
-    line: str
-    tests: tuple[str, ...]
-
-    @property
-    def pattern(self) -> str:
-        """The line as a pattern: `…` stands for anything."""
-        shown = "" if self.line == "nothing" else self.line.removeprefix("`").removesuffix("`")
-        return ".*".join(map(re.escape, shown.split("…")))
-
-
-def rows() -> list[Row]:
-    """Return the rows of all tables of the page."""
-    found = map(ROW.match, PAGE.read_text(encoding="utf-8").splitlines())
-    return [
-        Row(
-            tuple(int(number) for number in re.findall(r"\d+", each["number"])),
-            each["ends"],
-            each["line"],
-            tuple(re.findall(r"`([^`]+)`", each["tests"])),
-        )
-        for each in found
-        if each
-    ]
-
-
 def test_every_failure_that_is_known_stands_on_the_page() -> None:
     numbers = {number for row in rows() for number in row.numbers}
     assert numbers == set(NUMBERS)
@@ -340,7 +307,7 @@ def test_every_scene_stands_on_the_page_once() -> None:
 
 
 def test_no_row_of_the_page_is_overlooked() -> None:
-    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    lines = PAGE.read_text(encoding="utf-8").partition("\n## ")[2].splitlines()
     tabular = [line for line in lines if line.startswith("|") and not re.match(r"\| (no\.|---)", line)]
     assert len(tabular) == len(rows())
 
