@@ -21,6 +21,7 @@ from pytest_llmcall.call import Call, McpServer, Message, WorkFile
 from pytest_llmcall.case import CustomCheck
 from pytest_llmcall.errors import Misuse, NoReply, Source
 from pytest_llmcall.reply import Ending, Reply
+from pytest_llmcall.validators.base import cut
 from pytest_llmcall.validators.custom import bind_custom
 from pytest_llmcall.validators.judging import COMPLETED, Judgement, judge_all, judge_all_async
 from pytest_llmcall.verdict import CheckFailed, Validator, Verdict, describe
@@ -79,9 +80,9 @@ class Desk(Protocol):
 
 @dataclass(slots=True, eq=False)
 class _Book:
-    """Where the verdicts on a reply are kept, and whether anybody looked at it."""
+    """Where the verdicts on a reply are told, and whether anybody looked at it."""
 
-    ledger: Ledger
+    desk: Desk
     place: Source
     timeout: float | None
     looked_at: bool = False
@@ -175,7 +176,7 @@ class Handle:
                 ledger.cut(number)
             raise
         ledger.close(number, reply=reply)
-        asked = _asked(reply, _Book(ledger, self.place, self._call.timeout))
+        asked = _asked(reply, _Book(self._desk, self.place, self._call.timeout))
         ledger.replies.append(asked)
         return asked
 
@@ -243,7 +244,7 @@ class LLM:
             CheckFailed, BrokenValidator, Misuse: As `reply.check` does.
         """
         validators = _validators(checks)
-        book = reply.book if isinstance(reply, AskedReply) else _Book(self._desk.ledger(), _place(), None)
+        book = reply.book if isinstance(reply, AskedReply) else _Book(self._desk, _place(), None)
         return _conclude(book, await judge_all_async(validators, _plain(reply), seconds=book.timeout))
 
     async def repeat(
@@ -307,8 +308,8 @@ def unseen_ending(reply: Reply) -> tuple[Source, Verdict] | None:
     """Return where a reply was asked for that ended badly and that nobody looked at, and the verdict on it."""
     if not isinstance(reply, AskedReply) or reply.book.looked_at or reply.ending is Ending.COMPLETED:
         return None
-    detail = f": {reply.ending_detail}" if reply.ending_detail else ""
-    reason = f"the reply ended with {reply.ending.value!r}{detail}, and the test neither checked nor read it"
+    detail = f": {cut(reply.ending_detail)}" if reply.ending_detail else ""
+    reason = f"the reply ended with {reply.ending.value!r}, and the test neither checked nor read it{detail}"
     return reply.book.place, Verdict(validator=COMPLETED, passed=False, reason=reason)
 
 
@@ -329,7 +330,8 @@ def _validator(check: object) -> Validator:
 
 def _conclude(book: _Book, judgement: Judgement) -> tuple[Verdict, ...]:
     book.looked_at = True
-    book.ledger.judged(judgement.verdicts, judgement.broken)
+    # Of the test that checks, which need not be the one that has asked.
+    book.desk.ledger().judged(judgement.verdicts, judgement.broken)
     if judgement.broken:
         error = judgement.broken[0]
         for each in judgement.verdicts:
@@ -372,7 +374,7 @@ async def _all(handles: Sequence[Handle]) -> list[AskedReply]:
 
 
 def _concluded_repeat(replies: Sequence[AskedReply], judgements: Sequence[Judgement], pass_rate: float) -> Repeats:
-    ledger = replies[0].book.ledger
+    ledger = replies[0].book.desk.ledger()
     broken = [error for each in judgements for error in each.broken]
     repeats = Repeats(replies=tuple(map(_plain, replies)), verdicts=tuple(each.verdicts for each in judgements))
     passed = repeats.pass_rate >= pass_rate
@@ -399,8 +401,8 @@ def _wait_for_checks(coroutine: Coroutine[Any, Any, None]) -> object:
 def _wait(coroutine: Coroutine[Any, Any, T], what: str, instead: str) -> T:
     try:
         return concurrency.wait(coroutine)
-    except concurrency.CannotWaitError as error:
-        raise Misuse(f"{what} was called in a coroutine or in a thread of the test's: write `{instead}`") from error
+    except concurrency.CannotWaitError:
+        raise Misuse(f"{what} was called in a coroutine or in a thread of the test's: write `{instead}`") from None
 
 
 def _refuse_in_coroutine(what: str, instead: str) -> None:

@@ -187,7 +187,8 @@ class Lifecycle:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Write the closing section."""
         records = self._records
-        if not records:
+        remarks = self._remarks(records)
+        if not records and not remarks:
             return
         folder = self.settings.evidence / "runs" / self.identity.name
         peaks = {each["process"]: 0 for each in records if "process" in each}
@@ -197,7 +198,7 @@ class Lifecycle:
         summary = RunSummary(
             peak=sum(peaks.values()),
             evidence=shown_path(folder, self.config.rootpath) if folder.is_dir() else "",
-            remarks=self._remarks(records),
+            remarks=remarks,
         )
         terminalreporter.write_sep("=", "llmcall")
         everything = self.config.option.verbose > 0
@@ -214,7 +215,7 @@ class Lifecycle:
             *(f"{count} skipped: {reason}" for reason, count in skips.most_common()),
             *(f"{count} of {self._managed} ran alone: {reason}" for reason, count in alone.most_common()),
             *(f"{each.nodeid} held the loop for {each.seconds:.1f} s" for each in seen.held),
-            *([self.lanes_off] if self._is_controller() else []),
+            *([self.lanes_off] if records and self._is_controller() else []),
         ]
 
     @pytest.hookimpl(trylast=True)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 import pytest
+from _pytest.runner import collect_one_node
 
 from pytest_llmcall import concurrency
 from pytest_llmcall._arguments import read_mark
@@ -73,8 +74,10 @@ def refuse_wrong_marks(report: pytest.CollectReport, items: Iterable[pytest.Item
     """Turn the report of a module or class into an error, if a mark in it cannot be meant so; lists all of them."""
     problems = list(dict.fromkeys(problem for item in items for problem in mark_problems(item)))
     if problems:
+        # Nobody collects the classes of a module that has failed: their problems would come to light one run later.
+        classes = [collect_one_node(each) for each in report.result or () if isinstance(each, pytest.Class)]
         report.outcome = "failed"
-        report.longrepr = "\n".join(problems)
+        report.longrepr = "\n".join([*problems, *(str(each.longrepr) for each in classes if each.failed)])
         report.result = []
 
 
@@ -128,10 +131,11 @@ class PythonTests:
         if isinstance(item, CaseItem):
             return (yield)
         error: BaseException | None = None
+        of_fixtures = len(item.stash[LEDGER].handles) if LEDGER in item.stash else 0
         try:
             yield
             if LEDGER in item.stash:
-                _check_nothing_is_open(item, whole=True)
+                _check_nothing_is_open(item, since=of_fixtures)
         except BaseException as raised:
             error = raised
             raise
@@ -146,7 +150,7 @@ class PythonTests:
         try:
             yield
             if LEDGER in item.stash:
-                _check_nothing_is_open(item, whole=False)
+                _check_nothing_is_open(item)
         except BaseException as raised:
             error = raised
             raise
@@ -176,19 +180,20 @@ class PythonTests:
             raise session.lost
 
 
-def _check_nothing_is_open(item: pytest.Item, *, whole: bool) -> None:
+def _check_nothing_is_open(item: pytest.Item, *, since: int | None = None) -> None:
     """Raise if a call was prepared in vain, or a reply that ended badly was not even looked at.
 
     Args:
         item: Whose calls they are.
-        whole: The test itself has ended, so that nothing of it may be under way; what a shared fixture has started
-            may be.
+        since: The test itself has ended: of its calls, those from this number on, none may be under way. Without it
+            the item's fixtures have ended, and what a shared one has started may be.
     """
     ledger = item.stash[LEDGER]
-    handles, ledger.handles = ledger.handles, []
+    handles = ledger.handles[since:]
+    del ledger.handles[since:]
     replies, ledger.replies = ledger.replies, []
     problems = [(each.place, FORGOTTEN_AWAIT) for each in handles if not each.was_awaited]
-    problems += [(each.place, LEFT_ALONE) for each in handles if whole and each.is_under_way]
+    problems += [(each.place, LEFT_ALONE) for each in handles if since is not None and each.is_under_way]
     unseen = [each for each in map(unseen_ending, replies) if each]
     error: Exception | None = None
     if problems:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import inspect
 import traceback
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,9 @@ from pytest_llmcall.validators.answers import hint_for_bool, type_name
 from pytest_llmcall.validators.base import show
 from pytest_llmcall.validators.outcomes import is_cancellation, is_failure, passes_through, text_of
 from pytest_llmcall.verdict import Verdict
+
+# Where a check crashed its own frames tell all: pytest hides those of modules that say so.
+__tracebackhide__ = True
 
 _SHAPE = "check(reply, *, params)"
 
@@ -56,19 +59,15 @@ class CustomValidator:
             # A copy, since the parameters belong to the file: a check that changes them must not change other cases.
             answer = self.function(reply, params=copy.deepcopy(dict(self.params)))
         except BaseException as error:
-            return self._on_error(error)
-        return self._later(answer) if inspect.isawaitable(answer) else self._verdict(answer)
+            return self.on_error(error)
+        return _Later(self, answer) if inspect.isawaitable(answer) else self.verdict(answer)
 
-    async def _later(self, answer: Awaitable[Any]) -> Verdict:
-        try:
-            found = await answer
-        except BaseException as error:
-            if is_cancellation(error):
-                raise  # whoever waits knows whether it cancelled this check
-            return self._on_error(error)
-        return self._verdict(found)
+    def verdict(self, answer: object) -> Verdict:
+        """Return what the function's answer says.
 
-    def _verdict(self, answer: object) -> Verdict:
+        Raises:
+            BrokenValidator: It says nothing.
+        """
         if isinstance(answer, Verdict):
             return answer
         if isinstance(answer, bool):
@@ -78,7 +77,12 @@ class CustomValidator:
             raise self._broken("returned None: a forgotten return?")
         raise self._broken(f"returned {type_name(answer)}, wanted a bool or a Verdict{hint_for_bool(answer)}")
 
-    def _on_error(self, error: BaseException) -> Verdict:
+    def on_error(self, error: BaseException) -> Verdict:
+        """Return the no that an exception of the function means.
+
+        Raises:
+            BrokenValidator: It means that the function crashed.
+        """
         if passes_through(error):
             raise error
         if is_failure(error):
@@ -91,6 +95,31 @@ class CustomValidator:
 
     def _broken(self, reason: str) -> BrokenValidator:
         return BrokenValidator(self.name, reason, source=self.source)
+
+
+class _Later:
+    """The verdict of an asynchronous function, once it is awaited."""
+
+    def __init__(self, validator: CustomValidator, answer: Awaitable[Any]) -> None:
+        self._validator = validator
+        self._answer = answer
+
+    def __await__(self) -> Generator[Any, Any, Verdict]:
+        return self._verdict().__await__()
+
+    async def _verdict(self) -> Verdict:
+        try:
+            found = await self._answer
+        except BaseException as error:
+            if is_cancellation(error):
+                raise  # whoever waits knows whether it cancelled this check
+            return self._validator.on_error(error)
+        return self._validator.verdict(found)
+
+    def close(self) -> None:
+        """Give up a function that nobody waits for, so that Python does not warn of it."""
+        if inspect.iscoroutine(self._answer):
+            self._answer.close()
 
 
 def _signature_problem(function: Callable[..., Any]) -> str:

@@ -16,6 +16,9 @@ from pytest_llmcall.validators.outcomes import is_cancellation, is_skip, run_end
 from pytest_llmcall.validators.own_copy import own_copy
 from pytest_llmcall.verdict import Validator, Verdict
 
+# Where a check crashed its own frames tell all: pytest hides those of modules that say so.
+__tracebackhide__ = True
+
 COMPLETED = "completed"
 """The name of the verdict on how a reply ended; it stands only where that was bad."""
 
@@ -88,8 +91,10 @@ async def judge_all_async(validators: Sequence[Validator], reply: Reply, *, seco
 
 
 def _close(asked: Sequence[_Asked]) -> None:
-    for coroutine in filter(inspect.iscoroutine, asked):
-        coroutine.close()  # one that was never awaited, since something passed through, would warn
+    # What was never awaited, since something passed through, would warn.
+    for each in asked:
+        if inspect.isawaitable(each) and (close := getattr(each, "close", None)):
+            close()
 
 
 def _concluded(validators: Sequence[Validator], asked: Sequence[_Asked], reply: Reply) -> Judgement:
