@@ -25,7 +25,7 @@ def read_python_values(given: Mapping[str, object], *, path: Path) -> tuple[dict
         path: The test's file: `{{dir}}` is its folder.
     """
     problems = Problems(path)
-    values = {key: _read(key, value, problems) for key, value in given.items()}
+    values = {key: _read(key, value, at, problems) for at, (key, value) in enumerate(given.items(), start=1)}
     if problems:
         return {}, _messages(problems)
     if "mcp" in values:
@@ -33,11 +33,12 @@ def read_python_values(given: Mapping[str, object], *, path: Path) -> tuple[dict
     return values, _messages(problems)
 
 
-def _read(key: str, value: object, problems: Problems) -> Any:
+def _read(key: str, value: object, at: int, problems: Problems) -> Any:
     try:
-        node = _node(_adapted(key, value))
+        # Its number stands for a line, so that problems come in the order of the keys.
+        node = _node(_adapted(key, value), at)
     except TypeError as error:
-        problems.add(Code.WRONG_TYPE, None, f"{key} holds {error}")
+        problems.add_at(Code.WRONG_TYPE, at, 0, f"{key} holds {error}")
         return None
     return READERS[key](node, problems)
 
@@ -68,7 +69,7 @@ def _set_fields(server: McpServer) -> dict[str, Any]:
     return {key: value for key, value in asdict(server).items() if key != "name" and value not in (None, (), {})}
 
 
-def _node(value: object) -> Node:
+def _node(value: object, line: int) -> Node:
     """Return a value as the readers know it.
 
     Raises:
@@ -77,13 +78,13 @@ def _node(value: object) -> Node:
     if isinstance(value, Message):
         value = asdict(value)
     if value is None or isinstance(value, str | int | float | bool):
-        return Scalar(line=0, column=0, value=value, raw=str(value))
+        return Scalar(line=line, column=0, value=value, raw=str(value))
     if isinstance(value, Mapping):
         if wrong := next((key for key in value if not isinstance(key, str)), None):
             raise TypeError(f"the key {wrong!r}, which is no text")
-        entries = {key: _node(each) for key, each in value.items()}
-        keys = {key: Scalar(line=0, column=0, value=key, raw=key) for key in entries}
-        return MapNode(line=0, column=0, entries=entries, keys=keys)
+        entries = {key: _node(each, line) for key, each in value.items()}
+        keys = {key: Scalar(line=line, column=0, value=key, raw=key) for key in entries}
+        return MapNode(line=line, column=0, entries=entries, keys=keys)
     if isinstance(value, list | tuple | set | frozenset):
-        return ListNode(line=0, column=0, items=[_node(each) for each in value])
+        return ListNode(line=line, column=0, items=[_node(each, line) for each in value])
     raise TypeError(f"a value of type {type(value).__name__}: {value!r:.80}")
