@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
 
     from pytest_llmcall.executors.estimates import PriceList
+    from pytest_llmcall.executors.litellm_api import LiteLLMAPI
     from pytest_llmcall.executors.purse import Purse
     from pytest_llmcall.local_model import LocalModel
 
@@ -216,9 +217,18 @@ class Session:
         self._ending.callback(portal.call, portal.stop, True)
         slots = Slots(self.concurrency)
         self._purse = Purse(limits_of(self.settings).share(self.identity.index, self.identity.share))
-        claude = StopOnConfiguration(self._paid(self._claude(guardian, local), tells_cost=True), name="Claude")
-        limited = Limit(claude, slots, waiting=_waiting_for_a_slot)
-        self._executor = PortalExecutor(portal, Router(claude=Retry(limited)))
+        litellm = self._litellm(local)
+        self._ending.callback(portal.call, litellm.aclose)
+
+        def asking(inner: Executor, name: str, *, tells_cost: bool) -> Executor:
+            stopping = StopOnConfiguration(self._paid(inner, tells_cost=tells_cost), name=name)
+            return Retry(Limit(stopping, slots, waiting=_waiting_for_a_slot))
+
+        router = Router(
+            claude=asking(self._claude(guardian, local), "Claude", tells_cost=True),
+            litellm=asking(litellm, "LiteLLM", tells_cost=False),
+        )
+        self._executor = PortalExecutor(portal, router)
 
     def _paid(self, inner: Executor, *, tells_cost: bool) -> Executor:
         """Return an executor whose calls the run's purse pays for."""
@@ -270,6 +280,15 @@ class Session:
             version=version,
         )
         return AnsweredBy(cli, local.model_name) if local else cli
+
+    def _litellm(self, local: LocalModel | None) -> LiteLLMAPI:
+        from pytest_llmcall.executors.litellm_api import LiteLLMAPI  # noqa: PLC0415 - heavy
+        from pytest_llmcall.executors.tape import TapeFolder  # noqa: PLC0415 - heavy
+
+        tapes = TapeFolder(self.folder.tapes)
+        if local is None:
+            return LiteLLMAPI(tapes=tapes)
+        return LiteLLMAPI(tapes=tapes, api_base=f"{local.url}/v1", answered_by=local.model_name)
 
     def header(self, rootdir: Path) -> list[str]:
         """Return what the run says of itself before the first item."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pytest_llmcall.call import Call
 from pytest_llmcall.errors import ConfigurationError, SettingsError
 from pytest_llmcall.executors import Executor
-from pytest_llmcall.executors.models import parse_model
+from pytest_llmcall.executors.models import parse_model, unsupported
 from pytest_llmcall.reply import Reply
 
 
@@ -20,7 +20,7 @@ class Router:
     async def execute(self, call: Call) -> Reply:
         """Return the reply of the executor that the model's name says."""
         try:
-            provider = parse_model(call.model or "").provider
+            provider, reason = parse_model(call.model or "").provider, unsupported(call)
         except SettingsError as error:
             raise ConfigurationError(str(error), scope="call", attempts=0) from error
         executor = self._executors[provider]
@@ -31,6 +31,9 @@ class Router:
                 attempts=0,
                 remedy="this version asks Claude models only: write max/<model>",
             )
+        if reason:
+            remedy = "leave it out, or ask a model that can"
+            raise ConfigurationError(reason, scope="call", attempts=0, remedy=remedy)
         return await executor.execute(call)
 
 

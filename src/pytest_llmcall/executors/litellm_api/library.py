@@ -31,6 +31,8 @@ _AT_IMPORT: Final = {
     "LITELLM_LOCAL_BLOG_POSTS": "True",
     "LITELLM_MODE": "PRODUCTION",
 }
+# Imported here, in a thread, what it would import on the loop in the first call: that would hold every other call.
+_AT_FIRST_USE: Final = ("litellm.main", "openai.resources", "litellm.litellm_core_utils.default_encoding")
 _LOGGERS: Final = ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy")
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 _CLOSE_S: Final = 5.0
@@ -81,7 +83,8 @@ def version() -> str:
 def _import() -> ModuleType:
     try:
         module: Any = import_module("litellm")
-        _ = module.acompletion, import_module("litellm.main")  # some versions import these at their first use only
+        for name in _AT_FIRST_USE:
+            import_module(name)
     except Exception as error:
         raise ConfigurationError(
             f"LiteLLM cannot be imported: {error}",
