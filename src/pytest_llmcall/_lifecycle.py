@@ -14,9 +14,10 @@ import pytest
 
 from pytest_llmcall._items import LEDGER, MODEL_ARGUMENT, RECORD, SESSION, CaseItem, unmet_case, unmet_need
 from pytest_llmcall._money import closing_lines, header_lines
+from pytest_llmcall._selection import uses_llm
 from pytest_llmcall._session import RunIdentity, Session, shown_path
 from pytest_llmcall._settings import Settings
-from pytest_llmcall._tests import CALLS, PythonTests, mark_values, show_forgotten, uses_llm, why_alone
+from pytest_llmcall._tests import CALLS, PythonTests, mark_values, show_forgotten, why_alone
 from pytest_llmcall.concurrency import LanesPlugin
 from pytest_llmcall.errors import OverBudget, SettingsError
 from pytest_llmcall.executors.models import parse_model

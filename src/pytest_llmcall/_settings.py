@@ -8,12 +8,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatch
 from itertools import pairwise
 from os import PathLike
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pytest_llmcall.errors import SettingsError
 
@@ -29,9 +28,8 @@ PATH_OPTIONS: Final = ("--llm-claude", "--llm-local-model", "--llm-evidence")
 Lookup = Callable[[str], Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What the user asked for.
+class Settings(NamedTuple):
+    """What the user asked for; a named tuple, since making a data class would cost every pytest run more.
 
     Attributes:
         run: Whether LLM items run; else they are skipped.

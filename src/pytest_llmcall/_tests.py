@@ -15,6 +15,7 @@ from pytest_llmcall._arguments import read_mark
 from pytest_llmcall._asking import LLM, unseen_ending
 from pytest_llmcall._items import LEDGER, MODEL_ARGUMENT, RECORD, CaseItem, ledger_of, properties, shown
 from pytest_llmcall._ledger import Ledger
+from pytest_llmcall._selection import uses_llm
 from pytest_llmcall._session import Session, now
 from pytest_llmcall._settings import Settings
 from pytest_llmcall.call import Call
@@ -33,19 +34,6 @@ FORGOTTEN_AWAIT: Final = (
 )
 LEFT_ALONE: Final = "this call was still under way when the test ended: await it"
 IDLE: Final = "a plain function without a fixture of this plugin"
-
-
-def uses_llm(item: pytest.Item) -> bool:
-    """Return whether an item's fixtures lead to the `llm` of this plugin, not to another one of that name."""
-    if "llm" not in getattr(item, "fixturenames", ()):
-        return False
-    info: Any = getattr(item, "_fixtureinfo", None)
-    for fixture in reversed(info.name2fixturedefs.get("llm", ()) if info else ()):
-        if fixture.func.__module__ == "pytest_llmcall.plugin":
-            return True
-        if "llm" not in fixture.argnames:
-            return False
-    return False
 
 
 def mark_values(item: pytest.Item) -> Mapping[str, Any]:

@@ -19,8 +19,8 @@ CheckFailed (AssertionError) a bad reply; composed from verdicts, see `verdict.p
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 
 class LLMCallError(Exception):
@@ -31,9 +31,11 @@ class SettingsError(LLMCallError):
     """An option, an ini key or the machine's set-up cannot be used; the text says what to do."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Source:
-    """Where something stands in a file; lines and columns count from 1, and 0 means unknown."""
+class Source(NamedTuple):
+    """Where something stands in a file; lines and columns count from 1, and 0 means unknown.
+
+    A named tuple, as is `Problem`: every pytest run loads this module, and making data classes takes longer.
+    """
 
     path: Path
     line: int = 0
@@ -43,8 +45,7 @@ class Source:
         return f"{self.path}:{self.line}" if self.line else str(self.path)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Problem:
+class Problem(NamedTuple):
     """One thing that is wrong in a case file, with a code that stays the same over releases."""
 
     source: Source

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 from pytest_llmcall import _settings
-from pytest_llmcall.errors import BrokenValidator, EvidenceLost, Misuse, NoReply, OverBudget, SettingsError
-from pytest_llmcall.verdict import CheckFailed
+from pytest_llmcall._selection import uses_llm
+from pytest_llmcall.errors import SettingsError
 
 if TYPE_CHECKING:
     from pytest_llmcall._asking import LLM
@@ -150,11 +150,8 @@ def _says_something(item: pytest.Item) -> bool:
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Mark every test whose fixtures lead to `llm`, before `-m` selects."""
-    if "llm" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("llm"):
-        from pytest_llmcall._tests import uses_llm  # noqa: PLC0415 - heavy
-
-        if uses_llm(item):
-            item.add_marker("llm")
+    if uses_llm(item) and not item.get_closest_marker("llm"):
+        item.add_marker("llm")
 
 
 @pytest.fixture(scope="session")
@@ -171,31 +168,17 @@ def llm(request: pytest.FixtureRequest) -> LLM:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Report what is no answer of a validator as ERROR, whoever raised it and whatever an xfail mark says.
-
-    What the budget did not allow is SKIPPED, likewise.
-    """
+    """Report what is no answer of a validator as ERROR or SKIPPED, whoever raised it."""
     report = yield
-    if call.excinfo is not None and isinstance(call.excinfo.value, OverBudget):
-        path, line, _ = item.reportinfo()
-        report.outcome = "skipped"
-        report.longrepr = (str(path), (line or 0) + 1, f"Skipped: {call.excinfo.value.reason}")
-        if hasattr(report, "wasxfail"):
-            del report.wasxfail
-    elif call.excinfo is not None and _is_error(item, call.when, call.excinfo.value):
-        if report.when == "call":
-            report.when = "setup"
-        report.outcome = "failed"
-        if hasattr(report, "wasxfail"):
-            del report.wasxfail
+    if call.excinfo is not None and (hasattr(item, "is_llm_case") or _is_ours(call.excinfo.type)):
+        from pytest_llmcall._restating import restate  # noqa: PLC0415 - heavy
+
+        restate(report, item, call.excinfo.value)
     return report
 
 
-def _is_error(item: pytest.Item, when: str, raised: BaseException) -> bool:
-    if isinstance(raised, NoReply | BrokenValidator | EvidenceLost | Misuse):
-        return True
-    judged = (CheckFailed, pytest.skip.Exception, pytest.xfail.Exception)
-    return when == "call" and getattr(item, "is_llm_case", False) and not isinstance(raised, judged)
+def _is_ours(kind: type[BaseException]) -> bool:
+    return any(each.__module__ == "pytest_llmcall.errors" for each in kind.__mro__)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
