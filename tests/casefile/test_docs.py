@@ -80,6 +80,15 @@ def test_the_yaml_of_the_first_example_is_a_case_file(tmp_path: Path) -> None:
     assert [case.id for case in load(path)] == ["capital", "person"]
 
 
+def test_the_functions_example_is_one(tmp_path: Path) -> None:
+    [block] = [each for each in re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL) if "functions:" in each]
+    path = tmp_path / "a.llm.yaml"
+    path.write_text(block + "cases: [{id: a, prompt: x, validate: [not_empty]}]", encoding="utf-8")
+    [function] = load(path)[0].call.functions
+    assert function["name"] == "get_weather"
+    assert function["parameters"]["required"] == ["city"]
+
+
 def test_the_mcp_example_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NOTES_TOKEN", "n")
     monkeypatch.setenv("WEB_TOKEN", "w")

@@ -278,3 +278,16 @@ def test_the_limits_themselves_are_allowed(write: Any) -> None:
     assert isinstance(check, CustomCheck)
     text = case_text()
     assert one(write(text + " " * (16 * 1024 * 1024 - len(text)), "a.llm.json")).id == "a"
+
+
+def test_functions_are_read_as_they_stand(write: Any) -> None:
+    parameters = {"type": "object", "properties": {"a": {"type": "integer"}}}
+    function = {"name": "add", "description": "Add.", "parameters": parameters}
+    keys = {"id": "a", "model": "gpt-4o", "prompt": "x", "validate": ["not_empty"]}
+    [case] = load(write(json.dumps({"functions": [function], "cases": [keys]})))
+    assert case.call.functions == (function,)
+
+
+def test_what_a_claude_model_cannot_do_may_stand_in_a_case_without_a_model(write: Any) -> None:
+    keys = {"id": "a", "prompt": "x", "validate": ["not_empty"], "functions": [{"name": "f"}], "tools": ["Read"]}
+    assert load(write(json.dumps({"cases": [keys]})))[0].call.model is None

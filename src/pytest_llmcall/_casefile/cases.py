@@ -10,6 +10,7 @@ from typing import Any, Final
 from pytest_llmcall._casefile import call_keys
 from pytest_llmcall._casefile.checks import read_checks
 from pytest_llmcall._casefile.expansion import Expansion, values_for
+from pytest_llmcall._casefile.functions import read_functions
 from pytest_llmcall._casefile.marks import read_marks, read_needs
 from pytest_llmcall._casefile.mcp import fill_servers, read_mcp
 from pytest_llmcall._casefile.nodes import ListNode, MapNode, Node, Scalar, describe
@@ -17,7 +18,8 @@ from pytest_llmcall._casefile.problems import Code, Problems
 from pytest_llmcall._casefile.reading import check_keys, read_text
 from pytest_llmcall.call import Call, McpServer
 from pytest_llmcall.case import Case
-from pytest_llmcall.errors import Source
+from pytest_llmcall.errors import SettingsError, Source
+from pytest_llmcall.executors.models import find_misfit
 
 Reader = Callable[[Node, Problems], Any]
 Fixtures = Collection[str] | None
@@ -56,6 +58,7 @@ READERS: Final[Mapping[str, Reader]] = {
     "messages": call_keys.read_messages,
     "system": call_keys.read_system,
     "tools": call_keys.read_tools,
+    "functions": read_functions,
     "mcp": read_mcp,
     "schema": call_keys.read_schema,
     "files": call_keys.read_files,
@@ -158,6 +161,7 @@ def _check(draft: _Draft, problems: Problems) -> tuple[McpServer, ...]:
     if not draft.values["validate"] and not _invalid(draft, "validate"):
         message = "nothing is validated, so that any reply would pass; add for example `validate: [not_empty]`"
         problems.add(Code.NOTHING_VALIDATED, draft.places.get("validate", draft.node), message)
+    _check_model(draft, problems)
     if (servers := draft.values.get("mcp")) is None:
         return ()
     variables = frozenset(need.removeprefix("env:") for need in draft.values["needs"] if need.startswith("env:"))
@@ -185,6 +189,19 @@ def _check_conversation(draft: _Draft, problems: Problems) -> None:
         problems.add(Code.TOO_LONG, draft.places[given[0]], f"{message}; put large material into `files`")
 
 
+def _check_model(draft: _Draft, problems: Problems) -> None:
+    """Note what the case's own model cannot do; of another one, the executor says it."""
+    values = draft.values
+    asked = {key: values[key] for key in ("model", "tools", "functions", "files", "max_turns") if values.get(key)}
+    servers = tuple(McpServer(name=name) for name in values["mcp"].entries) if values.get("mcp") else ()
+    try:
+        misfit = find_misfit(Call(messages=(), mcp=servers, **asked))
+    except SettingsError:
+        return  # the name of the model is a problem of its own
+    if misfit is not None:
+        problems.add(Code.MODEL_CANNOT, draft.places[misfit.key], f"{misfit.reason}; the case asks {values['model']}")
+
+
 def _asked(messages: tuple[Any, ...], system: str | None) -> Iterator[str]:
     yield from (each.content for each in messages)
     yield system or ""
@@ -197,6 +214,7 @@ def _case(draft: _Draft, servers: tuple[McpServer, ...], problems: Problems) -> 
         model=values.get("model"),
         system=values.get("system"),
         tools=values.get("tools", ()),
+        functions=values.get("functions", ()),
         mcp=servers,
         schema=values.get("schema"),
         files=values.get("files", ()),

@@ -43,6 +43,8 @@ class Code(Enum):
     PARAMETERS = ("LC028", "the parameters of a validator do not fit")
     UNKNOWN_VALIDATOR = ("LC029", "a validator is not known")
     SHADOWED = ("LC030", "a fixture has the name of a built-in validator")
+    FUNCTION = ("LC031", "a function cannot be offered so")
+    MODEL_CANNOT = ("LC032", "a case asks what its model cannot do")
 
     def __init__(self, code: str, meaning: str) -> None:
         self.code = code

@@ -52,32 +52,63 @@ def parse_model(name: str) -> ModelName:
     raise SettingsError(_unknown_label(name, prefix, label))
 
 
-def unsupported(call: Call) -> str | None:
-    """Return why the executor of a call's model cannot make that call, or None; a call without a model fits any."""
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """What a model cannot do: the field of the call that asks for it, and why not."""
+
+    key: str
+    reason: str
+
+
+def find_misfit(call: Call) -> Misfit | None:
+    """Return what the model of a call cannot do, or None; a call without a model fits any.
+
+    Raises:
+        SettingsError: The model's name is not known.
+    """
     if call.model is None:
         return None
-    if parse_model(call.model).provider == "claude":
-        return unsupported_by_claude(call)
-    return unsupported_by_litellm(call)
+    return _misfit_of_claude(call) if parse_model(call.model).provider == "claude" else _misfit_of_litellm(call)
+
+
+def unsupported(call: Call) -> str | None:
+    """Return why the model of a call cannot do what it asks, or None.
+
+    Raises:
+        SettingsError: The model's name is not known.
+    """
+    misfit = find_misfit(call)
+    return misfit.reason if misfit else None
 
 
 def unsupported_by_claude(call: Call) -> str | None:
-    """Return why the Claude CLI cannot make a call, or None."""
-    if call.functions:
-        return "`functions` are for models through LiteLLM; a Claude model takes `tools` and `mcp`"
-    return None
+    """Return why no Claude model can answer a call, or None."""
+    misfit = _misfit_of_claude(call)
+    return misfit.reason if misfit else None
 
 
 def unsupported_by_litellm(call: Call) -> str | None:
-    """Return why LiteLLM cannot make a call, or None."""
+    """Return why no model through LiteLLM can answer a call, or None."""
+    misfit = _misfit_of_litellm(call)
+    return misfit.reason if misfit else None
+
+
+def _misfit_of_claude(call: Call) -> Misfit | None:
+    if call.functions:
+        return Misfit("functions", "`functions` are for models through LiteLLM; a Claude model takes `tools` and `mcp`")
+    return None
+
+
+def _misfit_of_litellm(call: Call) -> Misfit | None:
     if call.tools:
-        return "`tools` are Claude Code's own, and a model through LiteLLM has none; it can be offered `functions`"
+        reason = "`tools` are Claude Code's own; a model through LiteLLM can be offered `functions`"
+        return Misfit("tools", reason)
     if call.mcp:
-        return "`mcp` servers are for Claude models; a model through LiteLLM can be offered `functions`"
+        return Misfit("mcp", "`mcp` servers are for Claude models; a model through LiteLLM can be offered `functions`")
     if call.files:
-        return "`files` lie in the working folder of a Claude model; a model through LiteLLM has no folder"
+        return Misfit("files", "`files` are for Claude models; a model through LiteLLM has no working folder")
     if call.max_turns is not None and call.max_turns > 1:
-        return "a model through LiteLLM answers in one turn, so it cannot take `max_turns` of more than 1"
+        return Misfit("max_turns", "a model through LiteLLM takes one turn; leave `max_turns` out")
     return None
 
 
