@@ -32,7 +32,8 @@ from pytest_llmcall.local_model.messages_api import Answer, TextBlock, as_events
 from pytest_llmcall.outcome import Outcome
 from pytest_llmcall.reply import Reply
 from pytest_llmcall.reports.terminal import case_text
-from pytest_llmcall.testing import FakeExecutor, ScriptedModel, Turn
+from pytest_llmcall.testing import FakeExecutor, Request, ScriptedModel, Turn, UseTool
+from pytest_llmcall.testing.scripted_model import answer_for
 
 CHILD = Path(__file__).parents[2] / "children" / "fake_claude.py"
 BOUND_S = 120.0
@@ -178,18 +179,11 @@ class Api(AbstractContextManager[Mapping[str, str]]):
         self._server.close()
 
 
-def says(text: str, *, stop_reason: str = "end_turn") -> Step:
+def says(text: str) -> Step:
     """Answer with a text."""
 
     def step(handler: ApiHandler, body: Mapping[str, Any]) -> None:
-        answer = _answer(body, text, stop_reason)
-        if body.get("stream"):
-            handler.start_stream()
-            for event in as_events(answer):
-                handler.send_chunk(encode_event(event))
-            handler.send_chunk(b"")
-        else:
-            handler.send_json(200, as_message(answer))
+        _send(handler, body, _answer(body, text))
 
     return step
 
@@ -209,7 +203,7 @@ def breaks_off(text: str, *, kind: str = "overloaded_error") -> Step:
 
     def step(handler: ApiHandler, body: Mapping[str, Any]) -> None:
         handler.start_stream()
-        for event in as_events(_answer(body, text, "end_turn")) if text else ():
+        for event in as_events(_answer(body, text)) if text else ():
             if event["type"] == "message_delta":
                 break
             handler.send_chunk(encode_event(event))
@@ -219,9 +213,46 @@ def breaks_off(text: str, *, kind: str = "overloaded_error") -> Step:
     return step
 
 
-def _answer(body: Mapping[str, Any], text: str, stop_reason: str) -> Answer:
-    model = str(body.get("model"))
-    return Answer(blocks=(TextBlock(text),), model=model, stop_reason=stop_reason, input_tokens=5, output_tokens=5)
+def sends(status: int, kind: str, text: str) -> Step:
+    """Answer with something that no Messages API sends."""
+
+    def step(handler: ApiHandler, _: Mapping[str, Any]) -> None:
+        handler.send_response(status)
+        handler.send_header("content-type", kind)
+        handler.send_header("content-length", str(len(text)))
+        handler.end_headers()
+        handler.wfile.write(text.encode())
+
+    return step
+
+
+def uses(tool: UseTool) -> Step:
+    """Answer with the use of a tool."""
+
+    def step(handler: ApiHandler, body: Mapping[str, Any]) -> None:
+        request = Request(path="/v1/messages", body=body, headers={}, at=0.0)
+        _send(handler, body, answer_for(tool, request))
+
+    return step
+
+
+def only_for(part: str, step: Step, other: Step) -> Step:
+    """Take a step if the asked model's name holds a part, else another one."""
+    return lambda handler, body: (step if part in body["model"] else other)(handler, body)
+
+
+def _answer(body: Mapping[str, Any], text: str) -> Answer:
+    return Answer(blocks=(TextBlock(text),), model=str(body.get("model")), input_tokens=5, output_tokens=5)
+
+
+def _send(handler: ApiHandler, body: Mapping[str, Any], answer: Answer) -> None:
+    if body.get("stream"):
+        handler.start_stream()
+        for event in as_events(answer):
+            handler.send_chunk(encode_event(event))
+        handler.send_chunk(b"")
+    else:
+        handler.send_json(200, as_message(answer))
 
 
 @dataclass(frozen=True, slots=True)

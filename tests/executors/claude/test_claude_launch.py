@@ -109,6 +109,11 @@ def test_overrides_have_the_last_word_and_unset_names_go() -> None:
     assert "GONE" not in environment
 
 
+@pytest.mark.parametrize("name", ["DISABLE_AUTOUPDATER", "CLAUDE_CODE_NO_MODEL_FALLBACK"])
+def test_a_call_neither_updates_the_cli_nor_asks_another_model_whatever_the_user_has_set(name: str) -> None:
+    assert environment_of({name: "0"})[name] == "1"
+
+
 def test_what_the_cli_leaves_lies_in_the_calls_own_folder() -> None:
     assert environment_of({"TMPDIR": "/tmp"})["CLAUDE_CODE_TMPDIR"] == "/s"
 

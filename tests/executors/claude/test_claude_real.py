@@ -19,10 +19,7 @@ from pytest_llmcall.testing import (
     OVERLOADED,
     Gate,
     Hang,
-    Overlong,
-    Refusal,
     ScriptedModel,
-    Status,
     Text,
     UseTool,
 )
@@ -115,24 +112,11 @@ def test_structured_output_comes_back_as_data(real: Asking, model: ScriptedModel
     assert [use.name for use in reply.tool_uses] == ["StructuredOutput"]
 
 
-def test_structured_output_that_never_comes_is_a_reply_that_ended_badly(real: Asking, model: ScriptedModel) -> None:
-    model.default(Text("I prefer prose"))
-    reply = real(real.call("John is 30", schema=PERSON))
-    assert (reply.data, reply.ending) == (MISSING, Ending.NO_STRUCTURED_OUTPUT)
-    assert reply.text == "I prefer prose"
-
-
 def test_structured_output_that_never_fits_is_a_reply_that_ended_badly(real: Asking, model: ScriptedModel) -> None:
     model.default(UseTool("StructuredOutput", {"age": "thirty"}))
     reply = real(real.call("John is 30", schema=PERSON))
     assert (reply.data, reply.ending) == (MISSING, Ending.NO_STRUCTURED_OUTPUT)
     assert reply.tool_uses[0].is_error
-
-
-def test_a_bad_schema_is_the_error_of_its_call_alone(real: Asking) -> None:
-    with pytest.raises(ConfigurationError, match="refused the schema") as caught:
-        real(real.call("Hi", schema={"type": "objct"}))
-    assert caught.value.scope == "call"
 
 
 def test_an_mcp_tool_is_used_on_a_real_server(real: Asking, model: ScriptedModel, tmp_path: Path) -> None:
@@ -270,23 +254,6 @@ def test_a_login_that_stands_in_the_users_settings_works(real: Asking, model: Sc
     assert "sk-from-helper" in str(model.requests[0].headers)
 
 
-def test_a_broken_config_file_stops_the_executor(real: Asking, tmp_path: Path) -> None:
-    config = tmp_path / "home" / "config"
-    config.mkdir(parents=True)
-    (config / ".claude.json").write_text("{torn")
-    with pytest.raises(ConfigurationError, match="config file invalid") as caught:
-        real()
-    assert caught.value.scope == "executor"
-    assert ".claude.json" in caught.value.detail
-
-
-def test_a_refusal_is_a_reply(real: Asking, model: ScriptedModel) -> None:
-    model.default(Refusal("I will not."))
-    reply = real()
-    assert (reply.ending, reply.text) == (Ending.REFUSAL, "I will not.")
-    assert reply.ending_detail
-
-
 def test_turns_used_up_is_a_reply(real: Asking, model: ScriptedModel) -> None:
     model.default(UseTool("Bash", {"command": "true"}, text="Once more."))
     reply = real(real.call("Hi", tools=("Bash",), max_turns=2))
@@ -299,19 +266,6 @@ def test_a_prompt_that_is_too_long_is_a_reply(real: Asking, model: ScriptedModel
     reply = real("word " * 1_000_000)
     assert (reply.ending, reply.text) == (Ending.PROMPT_TOO_LONG, "")
     assert model.requests == ()
-
-
-def test_a_prompt_that_the_api_finds_too_long_is_a_reply(real: Asking, model: ScriptedModel) -> None:
-    model.default(Status(400, message="prompt is too long: 210000 tokens > 200000 maximum"))
-    assert real().ending is Ending.PROMPT_TOO_LONG
-
-
-def test_an_answer_cut_at_the_most_tokens_is_a_reply(real: Asking, model: ScriptedModel) -> None:
-    model.default(Overlong("and so on "))
-    reply = real()
-    assert reply.ending is Ending.MAX_TOKENS
-    assert reply.text.startswith("and so on ")
-    assert "API Error" not in reply.text
 
 
 def test_the_tape_holds_the_reply_and_no_secret(real: Asking, model: ScriptedModel) -> None:

@@ -1,4 +1,4 @@
-"""The real CLI where calls may overlap: failing MCP servers, errors of the API, deadlines. Each runs once."""
+"""The real CLI where calls may overlap: failing MCP servers and tools that resist. Each scene runs once."""
 
 from __future__ import annotations
 
@@ -10,21 +10,9 @@ from typing import Any, TypeVar
 import pytest
 
 from pytest_llmcall.call import McpServer
-from pytest_llmcall.errors import ConfigurationError, InfrastructureError, NoReply, TimedOut
+from pytest_llmcall.errors import ConfigurationError, NoReply, TimedOut
 from pytest_llmcall.reply import Reply
-from pytest_llmcall.testing import (
-    BAD_KEY,
-    NO_CREDIT,
-    OVERLOADED,
-    RATE_LIMITED,
-    UNKNOWN_MODEL,
-    CutStream,
-    Hang,
-    Status,
-    Text,
-    Turn,
-    UseTool,
-)
+from pytest_llmcall.testing import Hang, Text, UseTool
 
 pytestmark = pytest.mark.real_cli
 FAULTY = Path(__file__).parents[2] / "children" / "faulty_server.py"
@@ -42,18 +30,6 @@ WITHOUT_TOOLS = {
 DYING = {"dies_in_call": "mcp__faulty__ask: Connection closed", "dies_for_good": "Server stderr: I was here before"}
 SPEAKING = ("refuses_a_call", "fails_a_call", "dies_after_call")
 SILENT = ("hangs", "talks_garbage")
-API_ERRORS: dict[str, tuple[Turn, type[NoReply], str | None, str]] = {
-    "bad key": (BAD_KEY, ConfigurationError, "executor", "rejected the login"),
-    "401": (Status(401), ConfigurationError, "executor", "rejected the login"),
-    "no credit": (NO_CREDIT, ConfigurationError, "executor", "no credit"),
-    "unknown model": (UNKNOWN_MODEL, ConfigurationError, "model", "model does not exist"),
-    "400": (Status(400, message="tools.0: bad"), ConfigurationError, "call", "refused the request"),
-    "overloaded": (OVERLOADED, InfrastructureError, None, "overloaded"),
-    "rate limited": (RATE_LIMITED, InfrastructureError, None, "rate"),
-    "500": (Status(500), InfrastructureError, None, "API failed"),
-    "cut": (CutStream(), InfrastructureError, None, "connection to the Claude API broke"),
-    "cut late": (CutStream(after=11), InfrastructureError, None, "connection to the Claude API broke"),
-}
 
 
 def make_scenes(scene: Callable[..., Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -61,8 +37,6 @@ def make_scenes(scene: Callable[..., Any]) -> tuple[dict[str, Any], dict[str, An
     ask = UseTool("mcp__faulty__ask", {})
     waiting = {
         "resists": scene(UseTool("Bash", RESISTING), tools=("Bash",), timeout=8),
-        "retries": scene(OVERLOADED, timeout=8, environment={"CLAUDE_CODE_MAX_RETRIES": "10"}),
-        "stalls": scene(Hang("I was about to"), timeout=8),
         "never answers": scene(Hang(), mcp=servers, timeout=8, environment=PATIENT),
         "refuses_to_list": scene(Hang(), mcp=(server("refuses_to_list"),)),
         **{how: scene(Hang(), mcp=(server(how),), timeout=12) for how in SILENT},
@@ -70,7 +44,6 @@ def make_scenes(scene: Callable[..., Any]) -> tuple[dict[str, Any], dict[str, An
     working = {
         **{how: scene(Hang(), mcp=(server(how),)) for how in WITHOUT_TOOLS if how not in waiting},
         **{how: scene(ask, Text("The tool says 42."), mcp=(server(how),)) for how in (*DYING, *SPEAKING)},
-        **{name: scene(turn) for name, (turn, *_) in API_ERRORS.items()},
     }
     return waiting, working
 
@@ -111,26 +84,6 @@ def test_a_deadline_that_passes_before_a_server_has_answered_names_it(scenes: Ou
     none = ended_with(TimedOut, scenes["never answers"])
     assert none.reason == "no reply within 8 s: the MCP server 'faulty' had not answered yet"
     assert "by hand" in none.remedy
-
-
-@pytest.mark.parametrize("name", API_ERRORS)
-def test_an_error_of_the_api_is_no_reply(scenes: Outcomes, name: str) -> None:
-    _, kind, scope, reason = API_ERRORS[name]
-    none = ended_with(kind, scenes[name])
-    assert reason in none.reason
-    assert getattr(none, "scope", None) == scope
-    assert none.detail
-    assert bool(none.remedy) == (scope is not None)
-
-
-def test_a_deadline_that_passes_in_retries_says_so(scenes: Outcomes) -> None:
-    assert "because of overloaded (529)" in ended_with(TimedOut, scenes["retries"]).detail
-
-
-def test_a_hanging_api_ends_at_the_deadline_with_the_piece_that_came(scenes: Outcomes) -> None:
-    none = ended_with(TimedOut, scenes["stalls"])
-    assert none.reason == "no reply within 8 s"
-    assert none.received == "I was about to"
 
 
 def test_a_deadline_ends_a_tool_that_resists(scenes: Outcomes) -> None:

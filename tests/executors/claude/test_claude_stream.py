@@ -98,3 +98,38 @@ def test_odd_shapes_do_no_harm() -> None:
     )
     assert transcript.tool_uses() == ()
     assert transcript.all_text == ""
+
+
+CUT = "Your response above was cut off mid-stream. Resume directly from where it stops."
+LIMIT = "Output token limit hit. Resume directly."
+
+
+def said(text: str, **fields: Any) -> dict[str, Any]:
+    return {"type": "user", "message": {"role": "user", "content": [{"type": "text", "text": text}]}, **fields}
+
+
+def nudge(text: str) -> dict[str, Any]:
+    return said(text, isSynthetic=True)
+
+
+def test_an_answer_that_was_resumed_is_one_answer() -> None:
+    parts = [assistant(each, message_id=each) for each in ("one ", "two ", "three")]
+    resumed = transcript_of(parts[0], nudge(LIMIT), parts[1], nudge(LIMIT), parts[2])
+    assert (resumed.last_answer, resumed.was_resumed, resumed.was_broken) == ("one two three", True, False)
+
+
+def test_only_the_clis_own_words_resume_an_answer() -> None:
+    first, second = assistant("one", message_id="1"), assistant("two", message_id="2")
+    quoted = transcript_of(first, said(CUT), second)
+    assert (quoted.last_answer, quoted.was_resumed, quoted.was_broken) == ("two", False, False)
+    subagent = transcript_of(first, {**nudge(CUT), "parent_tool_use_id": "t"}, second)
+    assert (subagent.last_answer, subagent.was_broken) == ("two", False)
+
+
+def test_an_answer_stays_broken_until_something_else_is_said() -> None:
+    first, second, third = (assistant(each, message_id=each) for each in ("one", "two", "three"))
+    assert transcript_of(first, nudge(CUT), second).was_broken
+    assert transcript_of(first, nudge(CUT), second, nudge(LIMIT), third).was_broken
+    tool_result = said("")
+    healed = transcript_of(first, nudge(CUT), second, tool_result, third)
+    assert (healed.last_answer, healed.was_broken) == ("three", False)

@@ -26,11 +26,14 @@ from tests.executors.claude.scenes import (
     Scene,
     breaks_off,
     child,
+    only_for,
     play_all,
     real,
     refuses,
     says,
+    sends,
     served,
+    uses,
     with_options,
 )
 
@@ -77,6 +80,8 @@ class Ends:
     scope: str | None = None
     attempts: int = 1
     text: str | None = None
+    received: str | None = None
+    detail: str = ""
 
 
 PASSES = Ends(how=Ending.COMPLETED)
@@ -117,6 +122,13 @@ def private_folders(temporary: Path, cli: ClaudeCLI) -> list[Path]:
     return [*temporary.glob(f"*{cli._run_id[:8]}*/private")]
 
 
+BUSY_MODEL = only_for("opus", refuses(529, "Overloaded"), says("ok"))
+PATIENT = {"CLAUDE_CODE_MAX_RETRIES": "4"}  # it changes to the other model at the third overload
+FALLBACK: dict[str, Any] = {
+    "model": "max/opus",
+    "make_cli": with_options("--fallback-model=claude-sonnet-5"),
+    "waits": True,
+}
 ASK = UseTool("mcp__faulty__ask", {})
 BASH: dict[str, Any] = {"tools": ("Bash",)}
 
@@ -124,7 +136,7 @@ THE_API: dict[str, tuple[Scene, Ends]] = {
     "overloaded": (real(OVERLOADED), WEATHER),
     "overloaded_all_the_time": (
         real(OVERLOADED, timeout=8, environment={"CLAUDE_CODE_MAX_RETRIES": "10"}, waits=True),
-        LATE,
+        Ends(how=TimedOut, detail="retried 3 times|retried 4 times"),
     ),
     "overload_that_passes": (real(OVERLOADED, Text("ok"), environment={"CLAUDE_CODE_MAX_RETRIES": "1"}), PASSES),
     "rate_limited": (real(RATE_LIMITED), WEATHER),
@@ -137,13 +149,22 @@ THE_API: dict[str, tuple[Scene, Ends]] = {
         WEATHER,
     ),
     "api_failed": (real(Status(500)), WEATHER),
+    "gateway_failed": (served(sends(502, "text/html", "<h1>Bad Gateway</h1>")), WEATHER),
+    "no_api": (served(sends(200, "text/html", "<h1>Please log in</h1>")), WEATHER),
     "cut": (real(CutStream()), WEATHER),
     "cut_late": (real(CutStream(after=11)), WEATHER),
     "connection_refused": (real(Text("ok"), environment={"ANTHROPIC_BASE_URL": "http://127.0.0.1:9"}), WEATHER),
     "breaks_off": (served(breaks_off("The first part.")), WEATHER),
     "breaks_off_and_is_resumed": (served(breaks_off("The first part."), says("The rest.")), WEATHER),
+    "breaks_off_before_a_tool": (
+        served(breaks_off("Let me"), uses(bash("true")), says("done"), **BASH),
+        ends(Ending.COMPLETED, text="done"),
+    ),
     "silent": (real(Hang(), timeout=8, waits=True), LATE),
-    "stalls": (real(Hang("I was about to"), timeout=8, waits=True), LATE),
+    "stalls": (
+        real(Hang("I was about to"), timeout=8, waits=True),
+        Ends(how=TimedOut, received="I was about to"),
+    ),
     "slow_tool": (real(bash("sleep 3; echo done"), Text("done"), **BASH, waits=True), PASSES),
     "bad_request": (real(Status(400, message="tools.0: bad")), STOPS_CALL),
 }
@@ -165,7 +186,11 @@ THE_ACCOUNT: dict[str, tuple[Scene, Ends]] = {
     "unknown_model": (real(UNKNOWN_MODEL), STOPS_MODEL),
     "unpriced_model": (real(Text("ok"), model="max/claude-future-9"), PASSES),
     "retired_model": (real(Text("ok"), model="max/claude-opus-4-1-20250805"), STOPS_CALL),
-    "other_model_since_overloaded": (child("other_model_since_overloaded"), WEATHER),
+    "other_model_not_wanted": (served(BUSY_MODEL, **FALLBACK, environment=PATIENT), WEATHER),
+    "other_model_since_overloaded": (
+        served(BUSY_MODEL, **FALLBACK, environment={**PATIENT, "CLAUDE_CODE_NO_MODEL_FALLBACK": ""}),
+        WEATHER,
+    ),
     "other_model_since_refused": (child("other_model_since_refused"), STOPS_CALL),
 }
 THE_MODEL: dict[str, tuple[Scene, Ends]] = {
@@ -186,7 +211,10 @@ THE_MODEL: dict[str, tuple[Scene, Ends]] = {
         real(UseTool("StructuredOutput", {"age": "thirty"}), schema=PERSON),
         ends(Ending.NO_STRUCTURED_OUTPUT),
     ),
-    "structured_output_missing": (real(Text("I prefer prose"), schema=PERSON), ends(Ending.NO_STRUCTURED_OUTPUT)),
+    "structured_output_missing": (
+        real(Text("I prefer prose"), schema=PERSON),
+        ends(Ending.NO_STRUCTURED_OUTPUT, text="I prefer prose"),
+    ),
     "tool_denied": (real(bash("touch made.txt"), Text("done"), tools=("Bash(git:*)",)), ends(Ending.COMPLETED)),
 }
 THE_SERVERS: dict[str, tuple[Scene, Ends]] = {
@@ -197,7 +225,10 @@ THE_SERVERS: dict[str, tuple[Scene, Ends]] = {
         WEATHER,
     ),
     "server_without_tools": (real(Hang(), mcp=server("lists_nothing")), STOPS_CALL),
-    "server_dies": (real(ASK, Text("The tool says 42."), mcp=server("dies_in_call")), STOPS_CALL),
+    "server_dies": (
+        real(ASK, Text("The tool says 42."), mcp=server("dies_in_call")),
+        Ends(how=ConfigurationError, scope="call", received="The tool says 42."),
+    ),
     "server_does_not_end": (real(ASK, Text("The tool says 42."), mcp=server("does_not_end"), waits=True), PASSES),
 }
 THE_MACHINE: dict[str, tuple[Scene, Ends]] = {
@@ -262,6 +293,12 @@ def test_a_failure_ends_in_its_one_right_way(played: Mapping[str, Played], name:
     if expected.text is not None:
         assert isinstance(ended, Reply)
         assert ended.text == expected.text
+    if isinstance(ended, NoReply):
+        assert re.search(expected.detail, ended.detail)
+        assert ended.received == expected.received or expected.received is None
+        assert ended.evidence == scene.tapes[-1].path
+    if isinstance(ended, ConfigurationError):
+        assert ended.remedy
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
@@ -283,6 +320,13 @@ def test_a_failure_is_shown_as_the_page_says(played: Mapping[str, Played], name:
 
 def how(ended: Reply | NoReply) -> Ending | type[NoReply]:
     return ended.ending if isinstance(ended, Reply) else type(ended)
+
+
+def test_a_call_that_failed_after_it_was_paid_for_says_what_it_cost(played: Mapping[str, Played]) -> None:
+    ended = played["server_dies"].ended
+    assert isinstance(ended, NoReply)
+    assert ended.cost_usd
+    assert ended.tokens
 
 
 WORDS = {Outcome.PASSED: "passes", Outcome.FAILED: "FAILED", Outcome.NO_REPLY: "ERROR"}

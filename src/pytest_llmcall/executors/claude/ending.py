@@ -65,7 +65,8 @@ def reply_from(call: Call, finished: Finished, transcript: Transcript, *, server
         detail = "\n".join(filter(None, (none.detail.strip(), complaints(servers) if none is transcript.fault else "")))
         # What did not start has said why on stderr, and that is the detail already.
         stderr = "" if detail and detail in finished.stderr else finished.stderr
-        none.detail = "\n".join(filter(None, (detail, _end_of(stderr, transcript))))
+        end = _end_of(stderr, transcript).removeprefix(none.reason)
+        none.detail = "\n".join(filter(None, (detail, end.strip())))
         raise
 
 
