@@ -11,8 +11,7 @@ import pytest
 from tests.executors.paying import CENT, CENTS, MODEL, Gated, PriceList, ask_all, call, paid, run, settled
 
 from pytest_llmcall import Call, ConfigurationError, InfrastructureError, NotAsked, Reply, TimedOut
-from pytest_llmcall.call import McpServer
-from pytest_llmcall.errors import CutByBudget, NoReply, OverBudget
+from pytest_llmcall.errors import NoReply, OverBudget
 from pytest_llmcall.executors.budget import Budget
 from pytest_llmcall.executors.estimates import ASSUMED_ANSWER_TOKENS, FREE, FreeOfCharge, Guess, guess
 from pytest_llmcall.executors.limit import Limit, Slots
@@ -21,8 +20,8 @@ from pytest_llmcall.executors.purse import Purse
 from pytest_llmcall.executors.retry import Retry
 from pytest_llmcall.executors.spending import Limits, Spent
 from pytest_llmcall.executors.stop import StopOnConfiguration
-from pytest_llmcall.reply import Ending, Usage
-from pytest_llmcall.testing import FakeExecutor
+from pytest_llmcall.reply import Usage
+from pytest_llmcall.testing import FakeExecutor, reply
 
 # --- learning
 
@@ -48,21 +47,45 @@ def test_the_first_call_of_a_model_goes_alone_while_others_pass() -> None:
 
 
 @pytest.mark.parametrize(
-    ("limits", "peak"),
+    ("limits", "at_once"),
     [
         (Limits(max_tokens=100_000), 1),
         (Limits(max_cost_usd=100.0), 1),
         (Limits(max_calls=9, max_time_s=99), 3),
     ],
 )
-def test_only_limits_of_money_and_tokens_make_the_first_call_go_alone(limits: Limits, peak: int) -> None:
+def test_only_limits_of_money_and_tokens_make_the_first_call_go_alone(limits: Limits, at_once: int) -> None:
     async def main() -> int:
-        purse = Purse(limits)
-        budget = Budget(FakeExecutor(TimedOut("late"), hold_until=peak), purse, prices=CENTS)
-        await ask_all(budget, *[call()] * 3)  # a failure says nothing of what a call costs
-        return purse.peak
+        inner = Gated()
+        budget = Budget(inner, Purse(limits), prices=CENTS)
+        async with anyio.create_task_group() as group:
+            for prompt in "abc":
+                group.start_soon(budget.execute, call(prompt))
+            await anyio.wait_all_tasks_blocked()
+            started = len(inner.started)
+            inner.let_go(*"abc")
+        return started
 
-    assert run(main) == peak
+    assert run(main) == at_once
+
+
+def test_a_failure_says_nothing_of_what_a_call_costs() -> None:
+    async def main() -> tuple[int, float]:
+        purse = Purse(Limits(max_cost_usd=9.0))
+        dear = TimedOut("late")
+        dear.cost_usd, dear.tokens = 2.0, 9
+        await ask_all(Budget(FakeExecutor(dear), purse, prices=CENTS), call())
+        inner = Gated()
+        budget = Budget(inner, purse, prices=CENTS)
+        async with anyio.create_task_group() as group:
+            for prompt in "ab":
+                group.start_soon(budget.execute, call(prompt))
+            await anyio.wait_all_tasks_blocked()
+            started = len(inner.started)
+            inner.let_go(*"ab")
+        return started, purse.spent.cost_usd
+
+    assert run(main) == (1, 2.2)  # the next one goes alone, too
 
 
 def test_the_first_wave_does_not_spend_many_times_the_limit() -> None:
@@ -213,10 +236,10 @@ def test_each_attempt_is_paid_for() -> None:
 def test_a_reply_without_usage_counts_by_its_length() -> None:
     async def main() -> Purse:
         purse = Purse(Limits(max_tokens=5_000))
-        await ask_all(Budget(FakeExecutor("x" * 4_000), purse, prices=CENTS), call("y" * 400))
+        await ask_all(Budget(FakeExecutor(reply("x" * 4_000, cost_usd=0.5)), purse, prices=CENTS), call("y" * 400))
         return purse
 
-    assert run(main).spent == Spent(calls=1, tokens=1_100, guessed_calls=1)
+    assert run(main).spent == Spent(calls=1, cost_usd=0.5, tokens=1_100, guessed_calls=1)
 
 
 def test_a_reply_without_a_cost_is_paid_at_the_price() -> None:
@@ -257,9 +280,18 @@ def test_without_a_limit_of_cost_no_price_is_needed(limits: Limits) -> None:
 def test_a_model_of_unknown_price_is_asked_once_where_replies_tell_their_cost() -> None:
     async def main() -> tuple[int, list[Reply | NoReply], Purse]:
         purse = Purse(Limits(max_cost_usd=1.0))
-        inner = FakeExecutor(paid(None))
-        ended = await ask_all(Budget(inner, purse, prices=PriceList(), tells_cost=True), *[call()] * 3)
-        return len(inner.calls), ended, purse
+        inner = Gated(cost=None)
+        budget = Budget(inner, purse, prices=PriceList(), tells_cost=True)
+        ended: list[Reply | NoReply] = []
+
+        async def ask() -> None:
+            ended.extend(await ask_all(budget, *[call()] * 3))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(ask)
+            await anyio.wait_all_tasks_blocked()
+            inner.let_go("hello")
+        return len(inner.started), ended, purse
 
     asked, ended, purse = run(main)
     assert asked == 1
@@ -303,77 +335,11 @@ def test_the_embedded_model_costs_nothing() -> None:
     assert {each.max_cost_usd for each in inner.calls} == {None}  # the CLI believes that it pays for another model
 
 
-# --- calls that can go on for long
-
-AGENTS: list[dict[str, Any]] = [
-    {"tools": ("Bash",)},
-    {"mcp": (McpServer(name="s", command="x"),)},
-    {"schema": {"type": "object"}},
-]
-
-
-@pytest.mark.parametrize("fields", AGENTS)
-def test_an_agent_may_cost_what_is_left_for_it(fields: dict[str, Any]) -> None:
-    async def main() -> list[float | None]:
-        purse = Purse(Limits(max_cost_usd=1.0))
-        await settled(purse)
-        inner = FakeExecutor(paid(), hold_until=2)
-        await ask_all(Budget(inner, purse, prices=CENTS), call(**fields), call(**fields))
-        return [each.max_cost_usd for each in inner.calls]
-
-    assert run(main) == [pytest.approx(0.9), pytest.approx(0.8)]  # of the second one's, a dime is the first one's
-
-
-def test_a_call_of_one_answer_is_not_bounded() -> None:
-    async def main() -> list[float | None]:
-        inner = FakeExecutor(paid())
-        await ask_all(Budget(inner, Purse(Limits(max_cost_usd=1.0)), prices=CENTS), call())
-        return [each.max_cost_usd for each in inner.calls]
-
-    assert run(main) == [None]
-
-
-@pytest.mark.parametrize(("own", "passed_on"), [(0.5, 0.5), (5.0, 1.0)])
-def test_the_lower_bound_of_the_calls_own_and_the_runs_holds(own: float, passed_on: float) -> None:
-    async def main() -> list[float | None]:
-        inner = FakeExecutor(paid())
-        budget = Budget(inner, Purse(Limits(max_cost_usd=1.0)), prices=CENTS)
-        await budget.execute(call(tools=("Bash",), max_cost_usd=own))
-        return [each.max_cost_usd for each in inner.calls]
-
-    assert run(main) == [passed_on]
-
-
-def test_a_call_that_used_up_the_runs_budget_is_no_verdict_about_the_model_and_is_paid_for() -> None:
-    async def main() -> tuple[Reply | NoReply, Purse]:
-        purse = Purse(Limits(max_cost_usd=1.0))
-        inner = FakeExecutor(paid(1.2, 50, ending=Ending.MAX_BUDGET, ending_detail="Reached maximum budget ($1)"))
-        stack = Retry(Budget(inner, purse, prices=CENTS), pause_s=0)
-        (ended,) = await ask_all(stack, call(tools=("Bash",)))
-        assert len(inner.calls) == 1
-        return ended, purse
-
-    error, purse = run(main)
-    assert isinstance(error, CutByBudget)
-    assert not isinstance(error, NotAsked)
-    assert "it had cost $1.2000, and $1.0000 was left" in error.reason
-    assert (error.received, error.cost_usd, error.tokens, error.attempts) == ("ok", 1.2, 50, 1)
-    assert purse.spent == Spent(calls=1, cost_usd=1.2, tokens=50)
-
-
-def test_a_call_that_used_up_its_own_bound_is_a_reply() -> None:
-    async def main() -> Reply:
-        inner = FakeExecutor(paid(0.2, ending=Ending.MAX_BUDGET))
-        budget = Budget(inner, Purse(Limits(max_cost_usd=1.0)), prices=CENTS)
-        return await budget.execute(call(tools=("Bash",), max_cost_usd=0.1))
-
-    assert run(main).ending is Ending.MAX_BUDGET
-
-
 def test_only_what_is_admitted_counts_as_asked() -> None:
     async def main() -> tuple[list[Call], list[Call]]:
         heard: list[Call] = []
-        budget = Budget(FakeExecutor(), Purse(Limits(max_calls=1)), prices=CENTS, on_start=heard.append)
+        limits = Limits(max_calls=1, max_cost_usd=1.0)
+        budget = Budget(FakeExecutor(paid()), Purse(limits), prices=CENTS, on_start=heard.append)
         calls = [call("a", tools=("Bash",)), call("b")]
         await ask_all(budget, *calls)
         return heard, calls

@@ -226,6 +226,19 @@ def test_who_is_cancelled_in_the_moment_of_admission_gives_it_back() -> None:
     assert run(main).spent.calls == 1
 
 
+def test_an_attempt_that_was_never_made_lets_the_next_one_go() -> None:
+    async def main() -> int:
+        purse = Purse(Limits(max_calls=1))
+        ticket = await purse.admit(MODEL, DIME)
+        async with anyio.create_task_group() as group:
+            group.start_soon(settled, purse)
+            await anyio.wait_all_tasks_blocked()
+            purse.refund(ticket)
+        return purse.spent.calls
+
+    assert run(main) == 1
+
+
 def test_a_call_that_is_cut_counts_with_its_estimate() -> None:
     async def main() -> Purse:
         purse = Purse(Limits(max_cost_usd=1.0))

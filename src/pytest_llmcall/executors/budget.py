@@ -76,7 +76,7 @@ class Budget:
     async def _ask(self, call: Call, price: Price | None, ticket: Ticket) -> Reply:
         bounded = self._bounded(call, price, ticket)
         try:
-            self._check_priced(call)  # the call before may have shown that nobody knows
+            self._check_priced(call)
             if self._on_start:
                 self._on_start(call)
             reply = await self._inner.execute(bounded)
@@ -94,13 +94,13 @@ class Budget:
     def _price(self, call: Call) -> Price | None:
         if self._purse.limits.max_cost_usd is None:
             return FREE  # no cost is asked for, so the price file need not be read
-        self._check_priced(call)
         price = self._prices.of(call.model or "")
         if price is None and not self._tells_cost:
             raise _unpriced(call)
         return price
 
     def _check_priced(self, call: Call) -> None:
+        """Refuse a call whose model has shown, perhaps while this one waited, that nobody knows what it costs."""
         if call.model in self._never_priced:
             raise _unpriced(call)
 
