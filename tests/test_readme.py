@@ -78,14 +78,18 @@ def test_the_first_example_prints_what_is_shown(tmp_path: Path, environment: dic
 
 def test_every_other_file_of_the_page_runs(tmp_path: Path, environment: dict[str, str]) -> None:
     names = [name for name, text in blocks("file") if (tmp_path / name).write_text(text, encoding="utf-8")]
-    assert names == ["capitals.llm.yaml", "person.llm.yaml", "conftest.py", "polite.llm.yaml"]
+    assert names == ["capitals.llm.yaml", "test_answers.py", "person.llm.yaml", "conftest.py", "polite.llm.yaml"]
     with ScriptedModel() as model:
         model.on("salt", Text("Could you pass the salt, please?"))
         person = {"name": "John Doe", "age": 30, "city": "New York"}
         model.on("John Doe", UseTool("StructuredOutput", person), Text("done"))
-        printed = pytest_output(
-            tmp_path, {**environment, **model.environment}, "--llm", "person.llm.yaml", "polite.llm.yaml", "-rA"
-        )
+        model.on("20 + 22", Text("42"))
+        model.on("fox", Text("A fox slept."))
+        model.on("animal", Text("Cat"))
+        files = ("test_answers.py", "person.llm.yaml", "polite.llm.yaml")
+        printed = pytest_output(tmp_path, {**environment, **model.environment}, "--llm", *files, "-rA")
+    for test in ("test_sum", "test_sum_sync", "test_length", "test_topic"):
+        assert f"PASSED test_answers.py::{test}" in printed
     assert "PASSED polite.llm.yaml::asks_nicely" in printed
     assert "XPASS person.llm.yaml::person" in printed
 
