@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,6 +88,23 @@ def test_a_login_that_works_again_is_excused_again(real: Asking, model: Scripted
     model.script(*rejected, Text("ok"), *rejected, Text("ok"))
     kinds = [type(each) for each in in_turn(real.cli(**OF_A_SUBSCRIPTION), real, ASK, ASK, ASK, ASK)]
     assert kinds == [InfrastructureError, Reply, InfrastructureError, Reply]
+
+
+@pytest.mark.real_cli
+def test_a_login_that_is_gone_after_it_has_worked_is_excused_once(
+    real: Asking, model: ScriptedModel, tmp_path: Path
+) -> None:
+    login = tmp_path / "home" / "config" / ".credentials.json"
+    login.parent.mkdir(parents=True)
+    scopes = ["user:inference", "user:profile"]
+    good = {"accessToken": "sk-ant-oat01-scripted", "expiresAt": 4_000_000_000_000, "scopes": scopes}
+    login.write_text(json.dumps({"claudeAiOauth": {**good, "refreshToken": "none", "subscriptionType": "max"}}))
+    model.default(Text("ok"))
+    reply, first, second = in_turn(real.cli(ANTHROPIC_API_KEY=""), real, ASK, login.unlink, ASK, ASK)
+    assert isinstance(reply, Reply)
+    assert type(first) is InfrastructureError
+    assert isinstance(second, ConfigurationError)
+    assert first.reason == second.reason == "the claude CLI is not logged in"
 
 
 def test_a_cli_that_is_missing_for_a_moment_costs_no_reply(fake: Asking, tmp_path: Path) -> None:
