@@ -171,8 +171,10 @@ class CaseItem(pytest.Function):
 
     def not_asked(self, status: Status, reason: str) -> dict[str, Any]:
         """Return the record of a case that ended before its call."""
-        outcome = Outcome(status=status, exchanges=(Exchange(call=self.case.call),), reason=reason)
-        return record(outcome, nodeid=self.nodeid, started=now(), ended=now())
+        ledger = ledger_of(self)  # its fixtures may have asked
+        ledger.written = len(ledger.exchanges)
+        outcome = Outcome(status=status, exchanges=(*ledger.exchanges, Exchange(call=self.case.call)), reason=reason)
+        return record(outcome, nodeid=self.nodeid, started=ledger.started or now(), ended=now())
 
     def _run(self, session: Session) -> Outcome:
         started = now()

@@ -221,8 +221,9 @@ class Session:
         self._ending.callback(portal.call, litellm.aclose)
 
         def asking(inner: Executor, name: str, *, tells_cost: bool) -> Executor:
-            stopping = StopOnConfiguration(self._paid(inner, tells_cost=tells_cost), name=name)
-            return Retry(Limit(stopping, slots, waiting=_waiting_for_a_slot))
+            # Calls that wait for the budget have to see that the executor was stopped meanwhile.
+            paid = self._paid(StopOnConfiguration(inner, name=name), tells_cost=tells_cost)
+            return Retry(Limit(paid, slots, waiting=_waiting_for_a_slot))
 
         router = Router(
             claude=asking(self._claude(guardian, local), "Claude", tells_cost=True),

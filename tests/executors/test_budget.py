@@ -222,8 +222,7 @@ def test_each_attempt_is_paid_for() -> None:
     async def main() -> tuple[list[Reply | NoReply], int]:
         inner = FakeExecutor(*(InfrastructureError(f"gone {each}") for each in range(4)))
         budget = Budget(inner, Purse(Limits(max_calls=3)), prices=CENTS)
-        limited = Limit(StopOnConfiguration(budget, name="fake"), Slots(1))
-        return await ask_all(Retry(limited, pause_s=0), call(), call()), len(inner.calls)
+        return await ask_all(Retry(Limit(budget, Slots(1)), pause_s=0), call(), call()), len(inner.calls)
 
     ended, asked = run(main)
     assert asked == 3
@@ -231,6 +230,32 @@ def test_each_attempt_is_paid_for() -> None:
     (once,) = (each for each in ended if each.attempts == 1)
     assert isinstance(once, InfrastructureError)  # it was asked, so it is not "not asked"
     assert once.detail == "not asked again: budget: 3 of 3 calls made (--llm-max-calls)"
+
+
+def test_what_waited_while_its_executor_was_stopped_is_not_asked() -> None:
+    async def main() -> tuple[list[str], Spent]:
+        class Rejecting(Gated):
+            async def execute(self, call: Call) -> Reply:
+                await super().execute(call)
+                error = ConfigurationError("bad key")
+                error.cost_usd, error.tokens = 0.0, 0
+                raise error
+
+        purse, inner = Purse(Limits(max_cost_usd=1.0)), Rejecting()
+        budget = Budget(StopOnConfiguration(inner, name="Claude"), purse, prices=CENTS)
+        ended: list[Reply | NoReply] = []
+
+        async def ask() -> None:
+            ended.extend(await ask_all(budget, *[call()] * 3))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(ask)
+            await anyio.wait_all_tasks_blocked()
+            inner.let_go("hello")
+        assert [type(each) for each in ended] == [ConfigurationError, NotAsked, NotAsked]
+        return inner.started, purse.spent
+
+    assert run(main) == (["hello"], Spent(calls=1))
 
 
 def test_a_reply_without_usage_counts_by_its_length() -> None:
@@ -256,8 +281,7 @@ def test_a_model_that_nobody_can_price_is_not_asked_under_a_limit_of_cost() -> N
     async def main() -> list[Reply | NoReply]:
         inner = FakeExecutor()
         budget = Budget(inner, Purse(Limits(max_cost_usd=1.0)), prices=PriceList())
-        stop = StopOnConfiguration(budget, name="LiteLLM")
-        ended = await ask_all(stop, call(model="odd/model"), call(model="odd/model"))
+        ended = await ask_all(budget, call(model="odd/model"), call(model="odd/model"))
         assert not inner.calls
         return ended
 
@@ -267,6 +291,7 @@ def test_a_model_that_nobody_can_price_is_not_asked_under_a_limit_of_cost() -> N
     for part in ("odd/model", "--llm-max-cost", "--llm-max-calls", "--llm-max-tokens"):
         assert part in first.reason + first.remedy
     assert isinstance(second, NotAsked)
+    assert str(second) == f"not asked: an earlier case stopped this model: {first.reason}"
 
 
 @pytest.mark.parametrize("limits", [Limits(max_calls=5), Limits(max_tokens=9_999), Limits()])
@@ -295,7 +320,7 @@ def test_a_model_of_unknown_price_is_asked_once_where_replies_tell_their_cost() 
 
     asked, ended, purse = run(main)
     assert asked == 1
-    assert [type(each) for each in ended] == [Reply, ConfigurationError, ConfigurationError]
+    assert [type(each) for each in ended] == [Reply, ConfigurationError, NotAsked]
     assert (purse.spent.calls, purse.spent.guessed_calls) == (1, 1)
     assert purse.spent.cost_usd > 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from pytest_llmcall.testing import ScriptedModel, Text, UseTool
+from pytest_llmcall.testing import BAD_KEY, OVERLOADED, ScriptedModel, Text, UseTool
 
 pytestmark = pytest.mark.real_cli
 
@@ -17,6 +18,7 @@ Run = Callable[..., pytest.RunResult]
 Write = Callable[[str, str], Path]
 Outcomes = Callable[[], dict[str, dict[str, Any]]]
 
+HOME = os.environ["HOME"]  # pytester gives each test another one, where no model was pulled
 CENT = Text("x" * 4_000)  # 1000 tokens of max/sonnet cost a cent
 XFAIL = "marks: [{xfail: {reason: known, strict: true}}]"
 
@@ -192,6 +194,57 @@ def test_an_agent_is_stopped_when_it_has_used_up_the_budget_and_that_is_no_verdi
         ]
     )
     assert outcomes()["c0"]["cost_usd"] > 0.03
+
+
+def test_a_failed_attempt_is_paid_for_and_a_refused_login_is_not(run: Run, write: Write, model: ScriptedModel) -> None:
+    write("cases.llm.yaml", cases(1, extra="tools: [Read]"))
+    begins = UseTool("Read", {"file_path": "/etc/hostname"}, text=CENT.text)
+    model.on("number", begins, OVERLOADED)
+    result = run("--llm-max-cost", "9")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["budget: $0.020? of $9 spent; everything was asked"])  # it was asked twice
+
+    model.on("other", BAD_KEY)
+    write("cases.llm.yaml", cases(2).replace("number", "other"))
+    result = run("--llm-max-cost", "9", "--llm-max-calls", "5")
+    result.assert_outcomes(errors=2)
+    result.stdout.fnmatch_lines(["budget: $0.0000 of $9 spent, 1 of 5 calls; everything was asked"])
+
+
+ASKING_FIXTURE = """\
+import pytest
+
+@pytest.fixture
+def asks_itself(llm):
+    llm.sync("first")
+    return lambda reply, *, params: True
+"""
+
+
+def test_a_case_whose_fixture_could_not_ask_is_not_asked(
+    run: Run, write: Write, model: ScriptedModel, outcomes: Outcomes
+) -> None:
+    write("conftest.py", ASKING_FIXTURE)
+    write("cases.llm.yaml", cases(2, extra=XFAIL).replace("not_empty", "asks_itself"))
+    model.default(Text("ok"))
+    result = run("--llm-max-calls", "2", "--llm-concurrency", "1", "-rs")
+    result.assert_outcomes(failed=1, skipped=1)  # the first one passed, against its strict xfail
+    assert not_asked(outcomes()) == {"c1"}
+    result.stdout.fnmatch_lines(
+        ["not asked because of the budget: cases.llm.yaml::c1", "budget: 2 of 2 calls; 1 not *"]
+    )
+
+
+@pytest.mark.real_model
+def test_the_embedded_model_costs_nothing_and_is_not_stopped(
+    run: Run, write: Write, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", HOME)
+    monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(tmp_path))
+    write("cases.llm.yaml", cases(1, extra="schema: {type: object, properties: {age: {type: integer}}}"))
+    result = run("--llm-local", "--llm-max-cost", "0.000001")
+    assert "not asked because" not in result.stdout.str()
+    result.stdout.fnmatch_lines(["1 call: *$0.0000", "budget: $0.0000 of $1e-06 spent; everything was asked"])
 
 
 # --- the dry run

@@ -1,6 +1,7 @@
 """Budget: asks only what the run's purse admits, and books what each attempt took.
 
-Stands directly around the executor that asks, inside of Limit and Retry: each attempt is paid for, a failed one too.
+Stands inside of Limit and Retry: each attempt is paid for, a failed one too. StopOnConfiguration stands inside of it:
+what waited for its admission has to see that its executor was stopped meanwhile.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import replace
 from typing import Final
 
 from pytest_llmcall.call import Call
-from pytest_llmcall.errors import ConfigurationError, CutByBudget, NoReply
+from pytest_llmcall.errors import ConfigurationError, CutByBudget, NoReply, NotAsked
 from pytest_llmcall.executors import Executor
 from pytest_llmcall.executors.estimates import FREE, Guess, PriceList, guess, prompt_tokens, text_tokens
 from pytest_llmcall.executors.prices import Price
@@ -51,7 +52,8 @@ class Budget:
         self._tells_cost = tells_cost
         self._on_start = on_start
         self._waiting = waiting
-        self._never_priced: set[str] = set()
+        self._unpriced: set[str] = set()
+        self._explained: set[str] = set()
 
     async def execute(self, call: Call) -> Reply:
         """Return the reply.
@@ -60,6 +62,7 @@ class Budget:
             OverBudget: The run's limits do not allow the call.
             CutByBudget: The call was stopped because it had used up what was left.
             ConfigurationError: Nobody knows what the model costs, so that no limit of cost can be kept.
+            NotAsked: The same, once it has been said.
         """
         price = self._price(call)
         with self._waiting():
@@ -96,13 +99,28 @@ class Budget:
             return FREE  # no cost is asked for, so the price file need not be read
         price = self._prices.of(call.model or "")
         if price is None and not self._tells_cost:
-            raise _unpriced(call)
+            self._unpriced.add(call.model or "")
+            self._check_priced(call)
         return price
 
     def _check_priced(self, call: Call) -> None:
-        """Refuse a call whose model has shown, perhaps while this one waited, that nobody knows what it costs."""
-        if call.model in self._never_priced:
-            raise _unpriced(call)
+        """Refuse a call if its model has shown, perhaps while this one waited, that nobody knows what it costs.
+
+        Says so with its remedy once, and is short for the calls that follow, as StopOnConfiguration is.
+        """
+        model = call.model or ""
+        if model not in self._unpriced:
+            return
+        reason = f"nobody says what {model} costs, so --llm-max-cost cannot be kept"
+        if model in self._explained:
+            raise NotAsked(f"not asked: an earlier case stopped this model: {reason}")
+        self._explained.add(model)
+        raise ConfigurationError(
+            reason,
+            scope="model",
+            attempts=0,
+            remedy="bound it with --llm-max-calls or --llm-max-tokens, or ask a model whose price LiteLLM knows",
+        )
 
     def _guess(self, call: Call, price: Price | None) -> Guess:
         assumed = FREE if price else self._prices.of(DEAREST_LABEL) or DEAREST
@@ -125,8 +143,8 @@ class Budget:
         cost = reply.cost_usd
         if cost is None and price is not None and reply.usage is not None:
             cost = price.cost(reply.usage)
-        if cost is None and price is None and call.model is not None:
-            self._never_priced.add(call.model)
+        if cost is None and price is None:
+            self._unpriced.add(call.model or "")
         counted = reply.usage is not None
         tokens = reply.usage.total if reply.usage else prompt_tokens(call) + text_tokens(reply.text)
         self._purse.settle(ticket, cost_usd=cost, tokens=tokens, counted=counted, typical=True)
@@ -150,12 +168,3 @@ def _cut(reply: Reply, bound: float) -> CutByBudget:
     error.cost_usd = reply.cost_usd
     error.tokens = reply.usage.total if reply.usage else None
     return error
-
-
-def _unpriced(call: Call) -> ConfigurationError:
-    return ConfigurationError(
-        f"nobody says what {call.model} costs, so --llm-max-cost cannot be kept",
-        scope="model",
-        attempts=0,
-        remedy="bound it with --llm-max-calls or --llm-max-tokens, or ask a model whose price LiteLLM knows",
-    )
