@@ -211,6 +211,18 @@ def test_a_failed_attempt_is_paid_for_and_a_refused_login_is_not(run: Run, write
     result.stdout.fnmatch_lines(["budget: $0.0000 of $9 spent, 1 of 5 calls; everything was asked"])
 
 
+def test_a_model_without_a_price_is_refused_under_a_limit_of_cost(
+    run: Run, write: Write, model: ScriptedModel, outcomes: Outcomes
+) -> None:
+    write("cases.llm.yaml", cases(3).replace("max/sonnet", "openai/no-such-model"))
+    result = run("--llm-max-cost", "9")
+    result.assert_outcomes(errors=3)
+    result.stdout.fnmatch_lines(["  what to do: bound it with --llm-max-calls or --llm-max-tokens, *"])
+    assert result.stdout.str().count("what to do:") == 1
+    assert sorted(line["kind"] for line in outcomes().values()) == ["configuration", "not asked", "not asked"]
+    assert not model.requests
+
+
 ASKING_FIXTURE = """\
 import pytest
 
