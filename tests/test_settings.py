@@ -131,3 +131,26 @@ def test_a_path_that_pytest_takes_for_a_place_of_tests_is_noticed(tmp_path: Path
     for harmless in ((f"--llm-claude={away}",), ("--llm-claude", "/no/such"), ("--llm-evidence", "inside")):
         assert misread(*harmless).misread == ()
         assert misread(*harmless).evidence == tmp_path / ".llmcall"
+
+
+def test_limits_come_from_options_and_ini_keys_and_are_none_by_default() -> None:
+    names = ("max_cost_usd", "max_calls", "max_tokens", "max_time_s")
+    options = {"llm_max_cost": "0.5", "llm_max_calls": "3"}
+    settings = read(options, {"llm_max_cost": "9", "llm_max_tokens": "1000", "llm_max_time": "60"})
+    assert [getattr(settings, name) for name in names] == [0.5, 3, 1_000, 60.0]
+    assert [getattr(read({}, dict.fromkeys(options, "")), name) for name in names] == [None] * 4
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [(f"llm_max_{what}", value) for what in ("cost", "time") for value in ("0", "-1", "nan", "inf", "$1", "")]
+    + [(f"llm_max_{what}", value) for what in ("calls", "tokens") for value in ("0", "-1", "1.5", "many", "1e3")],
+)
+def test_a_limit_that_is_no_number_above_zero_is_refused(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=f"^--{name.replace('_', '-')} is {value!r}: write ".replace("$", r"\$")):
+        read({name: value})
+
+
+def test_a_dry_run_is_a_way_to_ask_for_llm_items() -> None:
+    assert (read({"llm_dry_run": True}).run, read({"llm_dry_run": True}).dry_run) == (True, True)
+    assert not read({"llm": True}).dry_run
