@@ -291,8 +291,15 @@ class _Stage:
         )
 
 
-async def play(scene: Scene, folder: Path, temporary: Path) -> Played:
-    """Return how a scene ended."""
+async def play(scene: Scene, folder: Path, temporary: Path, gate: anyio.Semaphore) -> Played:
+    """Return how a scene ended.
+
+    Args:
+        scene: What happens.
+        folder: The scene's own.
+        temporary: Where calls make their folders.
+        gate: Bounds how many CLIs start at once, over all scenes: a deadline counts from the start.
+    """
     stage = _Stage.build(folder, temporary, scene.home)
     with scene.api() as api:
         environment = {**DIRECT, **stage.environment, **api, **scene.environment}
@@ -304,6 +311,8 @@ async def play(scene: Scene, folder: Path, temporary: Path) -> Played:
             version="for tests",
             grace=scene.grace,
         )
+        if scene.meanwhile is None:
+            cli._startup = gate
         executor = Retry(cli, pause_s=0.0) if scene.again else cli
         async with anyio.create_task_group() as tasks:
             if scene.meanwhile:
@@ -318,16 +327,16 @@ async def play(scene: Scene, folder: Path, temporary: Path) -> Played:
 def play_all(scenes: Mapping[str, Scene], folder: Path) -> dict[str, Played]:
     """Return how each scene ended; those that mostly wait go on while the others take turns."""
     played: dict[str, Played] = {}
-    slots = anyio.Semaphore(AT_ONCE)
+    slots, gate = anyio.Semaphore(AT_ONCE), anyio.Semaphore(AT_ONCE)
     temporary = folder / "temporary"
     temporary.mkdir()
 
     async def one(name: str, scene: Scene) -> None:
         if scene.waits:
-            played[name] = await play(scene, folder / name, temporary)
+            played[name] = await play(scene, folder / name, temporary, gate)
             return
         async with slots:
-            played[name] = await play(scene, folder / name, temporary)
+            played[name] = await play(scene, folder / name, temporary, gate)
 
     async def all_of_them() -> None:
         with anyio.fail_after(BOUND_S):

@@ -136,7 +136,7 @@ THE_API: dict[str, tuple[Scene, Ends]] = {
     "overloaded": (real(OVERLOADED), WEATHER),
     "overloaded_all_the_time": (
         real(OVERLOADED, timeout=8, environment={"CLAUDE_CODE_MAX_RETRIES": "10"}, waits=True),
-        Ends(how=TimedOut, detail="retried 3 times|retried 4 times"),
+        Ends(how=TimedOut, detail=r"retried \d+ times?, lastly because of overloaded \(529\)"),
     ),
     "overload_that_passes": (real(OVERLOADED, Text("ok"), environment={"CLAUDE_CODE_MAX_RETRIES": "1"}), PASSES),
     "rate_limited": (real(RATE_LIMITED), WEATHER),
