@@ -11,9 +11,10 @@ import inspect
 import logging
 import os
 import sys
+import threading
 import urllib.request
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from functools import partial
 from importlib import import_module, metadata
 from types import ModuleType
 from typing import Any, Final
@@ -35,7 +36,8 @@ _AT_IMPORT: Final = {
 _AT_FIRST_USE: Final = ("litellm.main", "openai.resources", "litellm.litellm_core_utils.default_encoding")
 _LOGGERS: Final = ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy")
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
-_CLOSE_S: Final = 5.0
+_CLOSE_S: Final = 2.0
+_LAST_STEPS_S: Final = 0.5
 
 
 class Library:
@@ -54,8 +56,7 @@ class Library:
         """
         async with self._importing:
             if self._module is None:
-                with _environment(_AT_IMPORT if "litellm" not in sys.modules else {}):
-                    self._module = await to_thread.run_sync(_import, abandon_on_cancel=True)
+                self._module = await _imported()
                 self._direct = _reach_loopback_directly()
         return self._module
 
@@ -68,7 +69,7 @@ class Library:
             await _stop_worker()
             for close in _clients_of(module, asyncio.get_running_loop()):
                 await close()
-            await anyio.lowlevel.checkpoint()  # transports end in the next step of the loop
+            await _end_tasks_of(module)
         _restore(self._direct)
 
 
@@ -80,7 +81,23 @@ def version() -> str:
         return ""
 
 
-def _import() -> ModuleType:
+async def _imported() -> Any:
+    """Import in a thread; a caller that is cut does not wait for its end."""
+    environment = _Environment({} if "litellm" in sys.modules else _AT_IMPORT)
+    try:
+        return await to_thread.run_sync(partial(_import, environment), abandon_on_cancel=True)
+    finally:
+        environment.leave()
+
+
+def _import(environment: _Environment) -> ModuleType:
+    try:
+        return _quiet_module()
+    finally:
+        environment.leave()
+
+
+def _quiet_module() -> ModuleType:
     try:
         module: Any = import_module("litellm")
         for name in _AT_FIRST_USE:
@@ -94,22 +111,33 @@ def _import() -> ModuleType:
         ) from error
     module.suppress_debug_info = True  # else it prints "Give Feedback / Get Help" to stdout
     module.telemetry = False
-    if not os.environ.get("LITELLM_LOG"):
-        for name in _LOGGERS:  # it logs to stderr what it raises as well
-            logging.getLogger(name).setLevel(logging.CRITICAL)
+    for logger in map(logging.getLogger, _LOGGERS):  # they write to stderr what is raised as well
+        if logger.level == logging.NOTSET and not os.environ.get("LITELLM_LOG"):
+            logger.setLevel(logging.CRITICAL)
     imported: ModuleType = module
     return imported
 
 
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set variables that are not set, until the end of the block."""
-    added = {name: None for name in values if name not in os.environ}
-    os.environ.update({name: values[name] for name in added})
-    try:
-        yield
-    finally:
-        _restore(added)
+class _Environment:
+    """Variables that are set, if they are not yet, until both the loop and the thread have left.
+
+    Either may be the last: a thread cannot be stopped when its caller is cut. Mostly it is the loop, whose own code
+    then cannot be reading the environment meanwhile.
+    """
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._added = dict.fromkeys((name for name in values if name not in os.environ), None)
+        self._inside = 2
+        self._lock = threading.Lock()
+        os.environ.update({name: values[name] for name in self._added})
+
+    def leave(self) -> None:
+        """Take the variables away, if nobody needs them any more."""
+        with self._lock:
+            self._inside -= 1
+            if self._inside:
+                return
+        _restore(self._added)
 
 
 def _restore(before: Mapping[str, str | None]) -> None:
@@ -144,6 +172,22 @@ async def _stop_worker() -> None:
     if task is not None and task.get_loop() is asyncio.get_running_loop():
         await worker.flush()
         await worker.stop()
+
+
+async def _end_tasks_of(module: Any) -> None:
+    """Wait for what LiteLLM still runs on this loop, which has nothing left to do but to end."""
+    folder = os.path.dirname(module.__file__)  # noqa: PTH120 - compared with texts
+    tasks = [task for task in asyncio.all_tasks() if _file_of(task).startswith(folder)]
+    if tasks:
+        await asyncio.wait(tasks, timeout=_LAST_STEPS_S)
+    for task in tasks:
+        task.cancel()
+    await anyio.lowlevel.checkpoint()  # transports end in the next step of the loop
+
+
+def _file_of(task: asyncio.Task[Any]) -> str:
+    code = getattr(task.get_coro(), "cr_code", None)
+    return code.co_filename if code else ""
 
 
 def _clients_of(module: Any, loop: asyncio.AbstractEventLoop) -> Iterator[Callable[[], Awaitable[Any]]]:
