@@ -15,8 +15,9 @@ from typing import Any, Final, Protocol, TypedDict, TypeVar, Unpack
 
 from pytest_llmcall import concurrency
 from pytest_llmcall._arguments import make_call
+from pytest_llmcall._handover import result_of
 from pytest_llmcall._ledger import Ledger
-from pytest_llmcall._session import Session, result_of
+from pytest_llmcall._session import Session
 from pytest_llmcall.call import Call, McpServer, Message, WorkFile
 from pytest_llmcall.case import CustomCheck
 from pytest_llmcall.errors import Misuse, NoReply, Source

@@ -6,12 +6,10 @@ of their own in a thread of their own: an item that blocks cannot turn another i
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -23,15 +21,13 @@ from pytest_llmcall import concurrency
 from pytest_llmcall._ledger import QueueClock
 from pytest_llmcall._settings import Settings
 from pytest_llmcall.call import Call
-from pytest_llmcall.errors import ConfigurationError, EvidenceLost, NotAsked
+from pytest_llmcall.errors import ConfigurationError, EvidenceLost
 from pytest_llmcall.executors import Executor
 from pytest_llmcall.executors.spending import Limits, Spent
 from pytest_llmcall.reply import Reply
 from pytest_llmcall.reports.evidence import RunFolder, open_run, run_name
 
 if TYPE_CHECKING:
-    from anyio.from_thread import BlockingPortal
-
     from pytest_llmcall.executors.estimates import PriceList
     from pytest_llmcall.executors.litellm_api import LiteLLMAPI
     from pytest_llmcall.executors.purse import Purse
@@ -78,43 +74,6 @@ def _waiting_for_a_slot() -> Iterator[None]:
     clock = _CLOCK.get()
     with concurrency.uncounted(), clock.waiting() if clock else nullcontext():
         yield
-
-
-async def result_of(future: concurrent.futures.Future[T]) -> T:
-    """Return what another thread's future will hold, on asyncio's loop or trio's; cancelling this cancels it."""
-    if asyncio._get_running_loop() is not None:  # noqa: SLF001 - get_running_loop() raises instead of answering
-        return await asyncio.wrap_future(future)
-    import trio  # noqa: PLC0415 - whoever runs here without asyncio has imported it
-
-    token, done = trio.lowlevel.current_trio_token(), trio.Event()
-
-    def wake(_: object) -> None:
-        with suppress(trio.RunFinishedError):
-            token.run_sync_soon(done.set)
-
-    future.add_done_callback(wake)
-    try:
-        await done.wait()
-    except BaseException:
-        future.cancel()
-        raise
-    return future.result()
-
-
-class PortalExecutor:
-    """Asks an executor that lives on another thread's loop, from whatever loop the caller runs on."""
-
-    def __init__(self, portal: BlockingPortal, inner: Executor) -> None:
-        self._portal = portal
-        self._inner = inner
-
-    async def execute(self, call: Call) -> Reply:
-        """Return the reply; cancelling this cancels the call, which ends its processes."""
-        try:
-            future = self._portal.start_task_soon(self._inner.execute, call)
-        except RuntimeError as error:
-            raise NotAsked("not asked: the run is ending") from error
-        return await result_of(future)
 
 
 class _Asking:
@@ -199,8 +158,7 @@ class Session:
         self._ending.close()
 
     def _start(self) -> None:
-        from anyio.from_thread import start_blocking_portal  # noqa: PLC0415 - heavy
-
+        from pytest_llmcall._handover import ElsewhereExecutor, ExecutorThread  # noqa: PLC0415 - heavy
         from pytest_llmcall.executors.claude.guardian import Guardian  # noqa: PLC0415 - heavy
         from pytest_llmcall.executors.limit import Limit, Slots  # noqa: PLC0415 - heavy
         from pytest_llmcall.executors.purse import Purse  # noqa: PLC0415 - heavy
@@ -212,13 +170,11 @@ class Session:
         self._ending.callback(self._folder.close)
         guardian = self._ending.enter_context(Guardian.start(self.identity.run_id))
         local = self._start_local_model() if self.settings.local else None
-        portal = self._ending.enter_context(start_blocking_portal("asyncio", name="llmcall executors"))
-        # anyio's portal waits for its tasks at a normal end: cancelled ones still end their processes first.
-        self._ending.callback(portal.call, portal.stop, True)
+        thread = self._ending.enter_context(ExecutorThread.start())
         slots = Slots(self.concurrency)
         self._purse = Purse(limits_of(self.settings).share(self.identity.index, self.identity.share))
         litellm = self._litellm(local)
-        self._ending.callback(portal.call, litellm.aclose)
+        self._ending.callback(thread.call, litellm.aclose)
 
         def asking(inner: Executor, name: str, *, tells_cost: bool) -> Executor:
             # Calls that wait for the budget have to see that the executor was stopped meanwhile.
@@ -229,7 +185,7 @@ class Session:
             claude=asking(self._claude(guardian, local), "Claude", tells_cost=True),
             litellm=asking(litellm, "LiteLLM", tells_cost=False),
         )
-        self._executor = PortalExecutor(portal, router)
+        self._executor = ElsewhereExecutor(thread, router)
 
     def _paid(self, inner: Executor, *, tells_cost: bool) -> Executor:
         """Return an executor whose calls the run's purse pays for."""

@@ -72,7 +72,7 @@ def test_what_ran_alone_is_said_with_its_reason(run: Run, write: Write, model: S
     model.default(Text("ok"))
     result = run()
     result.assert_outcomes(passed=2)
-    result.stdout.fnmatch_lines(["1 ran alone: monkeypatch*"])
+    result.stdout.fnmatch_lines(["1 of 2 ran alone: monkeypatch*"])
 
 
 def test_the_debugger_turns_lanes_off_in_one_line(run: Run, write: Write) -> None:

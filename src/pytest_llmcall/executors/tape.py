@@ -123,7 +123,6 @@ class TapeFolder:
         """
         key = call.fingerprint()
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
             file, path, started = self._new_file(key[:16])
         except OSError as error:
             raise _unwritable(error) from error
@@ -141,6 +140,8 @@ class TapeFolder:
                 return FileIO(path, "xb"), path, now.isoformat()
             except FileExistsError:
                 continue  # of another process of the run
+            except FileNotFoundError:
+                self.path.mkdir(parents=True, exist_ok=True)  # fails where the path leads nowhere
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
