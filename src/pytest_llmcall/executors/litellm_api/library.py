@@ -14,6 +14,7 @@ import sys
 import threading
 import urllib.request
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from importlib import import_module, metadata
 from types import ModuleType
@@ -33,7 +34,12 @@ _AT_IMPORT: Final = {
     "LITELLM_MODE": "PRODUCTION",
 }
 # Imported here, in a thread, what it would import on the loop in the first call: that would hold every other call.
-_AT_FIRST_USE: Final = ("litellm.main", "openai.resources", "litellm.litellm_core_utils.default_encoding")
+_AT_FIRST_USE: Final = (
+    "litellm.main",
+    "litellm.litellm_core_utils.default_encoding",
+    "litellm.proxy._types",
+    "openai.resources",
+)
 _LOGGERS: Final = ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy")
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 _CLOSE_S: Final = 2.0
@@ -84,24 +90,21 @@ def version() -> str:
 async def _imported() -> Any:
     """Import in a thread; a caller that is cut does not wait for its end."""
     environment = _Environment({} if "litellm" in sys.modules else _AT_IMPORT)
-    try:
+    with environment:
         return await to_thread.run_sync(partial(_import, environment), abandon_on_cancel=True)
-    finally:
-        environment.leave()
 
 
 def _import(environment: _Environment) -> ModuleType:
-    try:
+    with environment:
         return _quiet_module()
-    finally:
-        environment.leave()
 
 
 def _quiet_module() -> ModuleType:
     try:
         module: Any = import_module("litellm")
         for name in _AT_FIRST_USE:
-            import_module(name)
+            with suppress(ImportError):  # another version keeps it elsewhere
+                import_module(name)
     except Exception as error:
         raise ConfigurationError(
             f"LiteLLM cannot be imported: {error}",
@@ -119,25 +122,27 @@ def _quiet_module() -> ModuleType:
 
 
 class _Environment:
-    """Variables that are set, if they are not yet, until both the loop and the thread have left.
+    """Variables that are set, where they are not, while the loop or the thread is in here.
 
     Either may be the last: a thread cannot be stopped when its caller is cut. Mostly it is the loop, whose own code
     then cannot be reading the environment meanwhile.
     """
 
     def __init__(self, values: Mapping[str, str]) -> None:
-        self._added = dict.fromkeys((name for name in values if name not in os.environ), None)
-        self._inside = 2
+        self._added = {name: value for name, value in values.items() if name not in os.environ}
+        self._inside = 0
         self._lock = threading.Lock()
-        os.environ.update({name: values[name] for name in self._added})
 
-    def leave(self) -> None:
-        """Take the variables away, if nobody needs them any more."""
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            os.environ.update(self._added)
+
+    def __exit__(self, *_: object) -> None:
         with self._lock:
             self._inside -= 1
-            if self._inside:
-                return
-        _restore(self._added)
+            if not self._inside:
+                _restore(dict.fromkeys(self._added))
 
 
 def _restore(before: Mapping[str, str | None]) -> None:
