@@ -20,6 +20,8 @@ _COMMON = (
     *("-o", "asyncio_default_fixture_loop_scope=session"),
 )
 
+_RUNNERS = ("_pytest", "pluggy", "pytest_asyncio", "asyncio", "pytest_llmcall")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
@@ -47,6 +49,15 @@ class Run:
         found: dict[str, list[str]] = {}
         for instance, event in self.record["events"]:
             found.setdefault(instance, []).append(event)
+        return found
+
+    def events_of_items(self) -> dict[str, list[tuple[str, Any]]]:
+        """Return what happened to the fixtures of each item, of all of them together, in its order."""
+        found: dict[str, list[tuple[str, Any]]] = {}
+        for instance, event in self.record["events"]:
+            name, _, nodeid = instance.partition(":")
+            if "::" in nodeid:
+                found.setdefault(nodeid, []).append((name, event))
         return found
 
 
@@ -99,7 +110,17 @@ def _read(record: Path, *, code: int, stdout: str, stderr: str) -> Run:
     if not record.exists():
         raise NothingRecorded(stdout + stderr)
     text = re.sub(r"at 0x[0-9a-f]+", "at 0x", record.read_text(encoding="utf-8"))
-    return Run(code=code, stdout=stdout, stderr=stderr, record=json.loads(text), junit=_junit(Path(f"{record}.xml")))
+    recorded = json.loads(text)
+    for report in recorded["reports"]:
+        report["text"] = _plain(report["text"])
+    return Run(code=code, stdout=stdout, stderr=stderr, record=recorded, junit=_junit(Path(f"{record}.xml")))
+
+
+def _plain(text: str) -> str:
+    """Return a failure's text without what tells one runner from another: its frames, and the class of the item."""
+    native_frame = rf'^ *\|? *File "[^"]*({"|".join(_RUNNERS)})/.*\n(?:^ *\|? {{4,}}.*\n)*'
+    text = re.sub(r"at 0x[0-9a-f]+", "at 0x", text).replace("<Coroutine ", "<Function ")
+    return re.sub(native_frame, "", text, flags=re.MULTILINE)
 
 
 def _junit(path: Path) -> dict[str, tuple[str, ...]]:
@@ -107,8 +128,7 @@ def _junit(path: Path) -> dict[str, tuple[str, ...]]:
     cases: dict[str, tuple[str, ...]] = {}
     for case in ET.parse(path).getroot().iter("testcase"):
         inside = (f"{each.tag} {each.get('message', '')} {each.text or ''}" for each in case.iter() if each is not case)
-        text = tuple(re.sub(r"at 0x[0-9a-f]+", "at 0x", each) for each in inside)
-        cases[f"{case.get('classname')}.{case.get('name')}"] = text
+        cases[f"{case.get('classname')}.{case.get('name')}"] = tuple(map(_plain, inside))
     return cases
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.concurrency import inner
 
+_ISOLATED = ("test_own_loop", "test_prints", "test_skipped", "test_expected", "test_subtests")
 # In its strict mode pytest-asyncio leaves the tests of the tree alone: with one lane, too, the engine runs them.
 _STRICT = ("-o", "asyncio_mode=strict")
 _CASES = {
@@ -44,7 +45,7 @@ def _of_each(run: inner.Run, *names: str) -> dict[str, list[dict[str, Any]]]:
 
 
 def test_the_oracle_is_worth_it(sequential: inner.Run) -> None:
-    assert len(sequential.reports()) > 120
+    assert len(sequential.reports()) > 250
     assert set(sequential.outcomes().values()) == {"passed", "failed", "error", "skipped"}
 
 
@@ -71,6 +72,15 @@ def test_warnings_agree(sequential: inner.Run, with_lanes: inner.Run) -> None:
 
 def test_fixture_events_agree_for_each_instance(sequential: inner.Run, with_lanes: inner.Run) -> None:
     assert with_lanes.events() == sequential.events()
+
+
+def test_events_of_each_item_come_in_one_order(sequential: inner.Run, with_lanes: inner.Run) -> None:
+    assert with_lanes.events_of_items() == sequential.events_of_items()
+
+
+def test_places_and_keywords_agree(sequential: inner.Run, with_lanes: inner.Run) -> None:
+    names = ("location", "keywords")
+    assert _of_each(with_lanes, *names) == _of_each(sequential, *names)
 
 
 def test_exit_codes_agree(sequential: inner.Run, with_lanes: inner.Run) -> None:
@@ -103,8 +113,14 @@ def test_items_that_ran_alone_say_why(with_lanes: inner.Run) -> None:
     if with_lanes.record["off"]:
         assert with_lanes.record["off"] == "one lane"
         return
+    text = (inner.TORTURE / "test_more.py").read_text(encoding="utf-8").split("def environment(")[0]
+    through = f"monkeypatch, through environment in test_more.py:{text.count(chr(10))}"
     assert with_lanes.record["alone"] == {
         "test_classes.py::TestUnittest::test_unittest": "unittest item",
+        **{f"test_more.py::TestIsolated::{name}": "unittest item" for name in _ISOLATED},
+        **{f"test_more.py::test_monkeypatch_through_a_fixture[{n}]": through for n in range(3)},
+        "test_more.py::test_capsysbinary_is_alone": "capsysbinary",
+        "test_more.py::test_capteesys_is_alone": "capteesys",
         "test_output.py::test_capfd_is_alone": "capfd",
         "test_output.py::test_capsys_is_alone": "capsys",
         "test_output.py::test_marked_alone": "marked",

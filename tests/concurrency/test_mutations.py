@@ -22,6 +22,8 @@ _PIECES = (
     "shared_context",
     "subtests",
     "visits",
+    "lives",
+    "waiting_for_lives",
 )
 
 
@@ -66,7 +68,7 @@ def _run_without(piece: str, tmp_path: Path) -> inner.Run | None:
     environment = {"MUTATION": piece, "PYTHONPATH": str(inner.TORTURE)}
     try:
         return inner.run(
-            inner.TORTURE, lanes=8, out=tmp_path, args=("-p", "mutations"), environment=environment, timeout=15
+            inner.TORTURE, lanes=8, out=tmp_path, args=("-p", "mutations"), environment=environment, timeout=30
         )
     except subprocess.TimeoutExpired:
         return None

@@ -253,3 +253,62 @@ async def test_sleeps(n):
     run = inner.run(tree, lanes=4, out=tmp_path, args=("-v", "--durations=0", "-vv"))
     assert list(run.outcomes()) == [f"test_sleeps[{n}]" for n in (3, 2, 1, 0)]
     assert run.stdout.count("s call ") == 4
+
+
+_HANGING_TEARDOWN = """
+import asyncio, os, signal, threading
+import pytest
+from helpers import event
+from pytest_llmcall.concurrency import hub
+
+hub.TEARDOWN_SECONDS = 0.3
+
+@pytest.fixture(scope="session")
+async def session():
+    yield
+    event("session", "asked to end")
+    await asyncio.sleep(600)
+
+@pytest.fixture
+async def first(request):
+    event(request.node.name, "up")
+    yield
+    event(request.node.name, "down")
+
+@pytest.fixture
+async def hangs(first, request):
+    yield
+    if request.node.name == "test_hangs":
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+    await asyncio.sleep(600)
+
+@pytest.fixture
+async def deaf(hangs):
+    yield
+    while True:
+        try:
+            await asyncio.sleep(600)
+        except asyncio.CancelledError:
+            pass
+
+async def test_hangs(hangs, session):
+    pass
+
+async def test_deaf(deaf):
+    pass
+
+async def test_waits(hangs):
+    await asyncio.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("fiber", ["greenlet", "thread"])
+def test_one_interrupt_is_enough_for_teardowns_that_hang(fiber: str, tmp_path: Path) -> None:
+    tree = inner.write_tree(tmp_path / "tree", test_hang=_HANGING_TEARDOWN)
+    run = inner.run(tree, lanes=3, fiber=fiber, out=tmp_path, timeout=60)
+    assert run.code == 2, run.stdout
+    names = ("test_hangs", "test_deaf", "test_waits")
+    assert run.outcomes() == dict.fromkeys(names, "error")
+    assert {name: run.events()[name] for name in names} == {name: ["up", "down"] for name in names}
+    assert run.events()["session"] == ["asked to end"]
+    assert "TimeoutError: the teardown had not ended" in run.stdout

@@ -50,4 +50,6 @@ def test_the_engine_s_frames_are_hidden_beside_those_of_the_test(tmp_path: Path)
     run = inner.run(tree, lanes=4, out=tmp_path)
     text = "".join(each["text"] for each in run.reports()["test_frames.py::test_own_frames"])
     assert "use `await` there" in text
-    assert "pytest_llmcall" not in text.replace("from pytest_llmcall", "").replace("E       pytest_llmcall.", "E       ")
+    assert "pytest_llmcall" not in text.replace("from pytest_llmcall", "").replace(
+        "E       pytest_llmcall.", "E       "
+    )

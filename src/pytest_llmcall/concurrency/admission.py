@@ -1,6 +1,7 @@
 """Which item starts when: lanes while there is room, a barrier before and after every item that must run alone.
 
-An item whose module or class is visited again waits for the end of the earlier visit, and the items after it do, too.
+An item whose module, class or parametrized fixture lives again waits for the end of the earlier life, and the items
+after it do, too.
 """
 
 import contextvars
@@ -13,7 +14,6 @@ from pytest_llmcall.concurrency.hub import Hub
 from pytest_llmcall.concurrency.lane import CURRENT_ITEM
 from pytest_llmcall.concurrency.protocol import run_in_lane
 from pytest_llmcall.concurrency.summary import Tally
-from pytest_llmcall.concurrency.visits import Visits
 
 
 class Admission:
@@ -23,15 +23,15 @@ class Admission:
         self,
         session: pytest.Session,
         hub: Hub,
-        visits: Visits,
         *,
+        may_start: Callable[[pytest.Item], bool],
         lanes: int,
         alone: Callable[[pytest.Item], str | None],
         tally: Tally,
     ) -> None:
         self._session = session
         self._hub = hub
-        self._visits = visits
+        self._may_start = may_start
         self._lanes = lanes
         self._alone = alone
         self._tally = tally
@@ -68,7 +68,7 @@ class Admission:
         while self._waiting and self._has_room() and not self.stopping:
             item = self._waiting[0]
             reason = self._reason(item)
-            if self._hub.lanes and not self._visits.may_start(item):
+            if self._hub.lanes and not self._may_start(item):
                 return
             if reason is None:
                 self._start(self._waiting.popleft())
@@ -109,7 +109,7 @@ class Admission:
         """Tear every lane down. A second Ctrl-C gives up on that."""
         hub = self._hub
         self.stopped = self.stopped or first is not None
-        hub.stop_lanes()
+        hub.stop_lanes(interrupted=isinstance(first, KeyboardInterrupt))
         while hub.lanes:
             try:
                 hub.run_ready()

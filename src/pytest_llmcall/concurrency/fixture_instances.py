@@ -13,9 +13,11 @@ import pytest
 from _pytest import fixtures
 from _pytest.fixtures import FixtureDef, get_scope_node, get_scope_package
 from _pytest.nodes import Node
+from _pytest.outcomes import OutcomeException
 from _pytest.scope import Scope
 
 from pytest_llmcall.concurrency.locks import Locks
+from pytest_llmcall.concurrency.parameters import Lives
 from pytest_llmcall.concurrency.shared_context import SharedContext
 from pytest_llmcall.concurrency.tracebacks import hide
 from pytest_llmcall.concurrency.visits import Visits
@@ -37,7 +39,11 @@ class FixtureInstances:
         self._manager = session._fixturemanager  # noqa: SLF001 - there is no public way to a fixture's definitions
         self._stock_getfixturedefs = self._manager.getfixturedefs
         self._locks = locks
+        self._lives = Lives(self._definitions)
         self._shared: dict[Hashable, FixtureDef[Any]] = {}
+        self._latest: dict[Hashable, FixtureDef[Any]] = {}
+        self._unfinished: set[FixtureDef[Any] | None] = set()
+        self._earlier: dict[FixtureDef[Any], FixtureDef[Any]] = {}
         self._users: dict[FixtureDef[Any], set[pytest.Item]] = {}
         self._used_by: dict[pytest.Item, list[FixtureDef[Any]]] = {}
         self._requests: dict[FixtureDef[Any], Any] = {}
@@ -47,8 +53,9 @@ class FixtureInstances:
         for item in items:
             info = getattr(item, "_fixtureinfo", None)
             if info is not None:
+                self._lives.plan(item, self._scope_of)
                 defs = {
-                    name: tuple(self._instance(each, item, info.name2fixturedefs) for each in found)
+                    name: tuple(self._planned(each, item) for each in found)
                     for name, found in info.name2fixturedefs.items()
                 }
                 _adopt(item, dataclasses.replace(info, name2fixturedefs=defs))
@@ -58,32 +65,58 @@ class FixtureInstances:
         """Let the fixture manager answer for itself again."""
         self._manager.__dict__.pop("getfixturedefs", None)
 
+    def may_start(self, item: pytest.Item) -> bool:
+        """Tell whether the earlier lives of the item's parametrized fixtures are over."""
+        return not any(self._earlier.get(instance) in self._unfinished for instance in self._used_by.get(item, ()))
+
+    def _definitions(self, name: str, item: pytest.Item) -> Sequence[FixtureDef[Any]]:
+        info = getattr(item, "_fixtureinfo", None)
+        known: Sequence[FixtureDef[Any]] | None = None if info is None else info.name2fixturedefs.get(name)
+        found = known or self._stock_getfixturedefs(name, item) or ()
+        return [getattr(each, _SOURCE, each) for each in found]
+
+    def _scope_of(self, source: FixtureDef[Any], item: pytest.Item) -> Hashable:
+        node = _scope_node(source, item)
+        return item if node is item else self._visits.of(item, node)
+
     def _getfixturedefs(self, argname: str, node: Node) -> Sequence[FixtureDef[Any]] | None:
         found = self._stock_getfixturedefs(argname, node)
         if not found or not isinstance(node, pytest.Item):
             return found
-        known = getattr(node, "_fixtureinfo", None)
-        return tuple(self._instance(each, node, known.name2fixturedefs if known else {}) for each in found)
+        return tuple(self._instance(each, node) for each in found)
 
-    def _instance(self, source: FixtureDef[Any], item: pytest.Item, known: dict[str, Any]) -> FixtureDef[Any]:
+    def _planned(self, source: FixtureDef[Any], item: pytest.Item) -> FixtureDef[Any]:
+        instance = self._instance(source, item)
+        if instance in self._users:
+            self._users[instance].add(item)
+            self._used_by.setdefault(item, []).append(instance)
+        return instance
+
+    def _instance(self, source: FixtureDef[Any], item: pytest.Item) -> FixtureDef[Any]:
         if isinstance(source, _RequestFixtureDef) or hasattr(source, _SOURCE):
             return source
         node = _scope_node(source, item)
         if node is item:
             own = item.stash.setdefault(_OWN, {})
             return own.get(id(source)) or own.setdefault(id(source), _copy_of(source))
-        params = _params_of(source, item, known)
-        key = (source, self._visits.of(item, node), params)
+        visit, parameters = self._visits.of(item, node), self._lives.parameters(source, item)
+        key = (source, visit, parameters)
         instance = self._shared.get(key)
         if instance is None:
             # Of an unparametrized session fixture there is only one: other plugins may keep the original.
-            instance = source if node is item.session and not params else _copy_of(source)
+            single = node is item.session and not parameters.values
+            instance = self._shared[key] = source if single else _copy_of(source)
             self._share(instance)
-            self._shared[key] = instance
-        if params:
-            self._users.setdefault(instance, set()).add(item)
-            self._used_by.setdefault(item, []).append(instance)
+            if parameters.values:
+                self._begin_life(instance, (source, visit, parameters.values))
         return instance
+
+    def _begin_life(self, instance: FixtureDef[Any], of: Hashable) -> None:
+        self._users[instance] = set()
+        self._unfinished.add(instance)
+        if of in self._latest:
+            self._earlier[instance] = self._latest[of]
+        self._latest[of] = instance
 
     def _share(self, instance: FixtureDef[Any]) -> None:
         locks = self._locks
@@ -117,16 +150,18 @@ class FixtureInstances:
         Raises:
             BaseException: what their teardown raised.
         """
+        used = self._used_by.pop(item, [])
+        for instance in used:
+            self._users[instance].discard(item)
+        unused = {instance for instance in used if not self._users[instance]}
         errors: list[BaseException] = []
-        for instance in self._used_by.pop(item, []):
-            users = self._users[instance]
-            users.discard(item)
-            request = None if users else self._requests.pop(instance, None)
-            if request is not None:
-                try:
-                    instance.finish(request)
-                except Exception as error:
-                    errors.append(error)
+        # In the reverse order of their set-up, as a scope's end would do it.
+        for instance in [each for each in reversed(self._requests) if each in unused]:
+            try:
+                instance.finish(self._requests.pop(instance))
+            except (Exception, OutcomeException, SystemExit) as error:
+                errors.append(error)
+        self._unfinished -= unused
         if len(errors) == 1:
             raise errors[0]
         if errors:
@@ -161,43 +196,3 @@ def _scope_node(source: FixtureDef[Any], item: pytest.Item) -> Node:
     if scope is Scope.Package:
         return get_scope_package(item, source) or item
     return get_scope_node(item, scope) or item
-
-
-def _params_of(source: FixtureDef[Any], item: pytest.Item, known: dict[str, Any]) -> tuple[Hashable, ...]:
-    """Return the parameters of the item that the fixture's value depends on, itself or through what it requests."""
-    callspec = getattr(item, "callspec", None)
-    if callspec is None or not callspec.params:
-        return ()
-    names = sorted(_closure(source, known) & callspec.params.keys())
-    return tuple((name, _ParamKey.of(callspec.params[name])) for name in names)
-
-
-def _closure(source: FixtureDef[Any], known: dict[str, Any]) -> set[str]:
-    """Return the names of the fixture and of all that it requests, directly or through others."""
-    names = {source.argname}
-    todo = list(source.argnames)
-    while todo:
-        name = todo.pop()
-        if name not in names:
-            names.add(name)
-            todo.extend(argname for each in known.get(name, ()) for argname in each.argnames)
-    return names
-
-
-@dataclasses.dataclass(frozen=True)
-class _ParamKey:
-    """A parameter's value as part of a key; equal values of one type are one parameter, as pytest has it."""
-
-    kind: type
-    value: Hashable
-
-    @classmethod
-    def of(cls, value: object) -> "_ParamKey":
-        """Return the key of a value; what cannot be hashed or compared counts as itself only."""
-        try:
-            hash(value)
-            if bool(value == value) is not True:  # noqa: PLR0124 - NaN and arrays
-                return cls(type(value), id(value))
-        except Exception:
-            return cls(type(value), id(value))
-        return cls(type(value), value)

@@ -56,6 +56,7 @@ class Hub:
         self.levels = RootLevel()
         self._pumping = False
         self._batch = False
+        self._teardowns_end: float | None = None
 
     def owner(self) -> Lane | None:
         """Return the lane that the calling code, task or thread belongs to; a guess where it carries none."""
@@ -220,12 +221,20 @@ class Hub:
         __tracebackhide__ = hide
         task = self.loop.create_task(coroutine, context=context)
         try:
-            return self.loop.run_until_complete(task)
+            return self.loop.run_until_complete(task if self._teardowns_end is None else self._in_time(task))
         except BaseException:
             if not task.done():
                 task.cancel()
                 self.loop.run_until_complete(asyncio.wait([task], timeout=_CANCEL_SECONDS))
             raise
+
+    async def _in_time(self, task: asyncio.Task[Any]) -> Any:
+        """Return the result of what is torn down at the very end of an interrupted run."""
+        left = (self._teardowns_end or 0.0) - self.loop.time()
+        await asyncio.wait([task], timeout=max(left, _CANCEL_SECONDS))
+        if not task.done():
+            raise TimeoutError(_LATE)
+        return task.result()
 
     def step(self, lane: Lane, run: Callable[[], None], _clock: Callable[[], float] = time.monotonic) -> None:
         """Run a piece of a lane with the lane's own process-wide state installed."""
@@ -275,30 +284,58 @@ class Hub:
 
         lane.timer = LaneTimer(self.loop, seconds, fire)
 
-    def stop_lanes(self) -> None:
-        """End every lane: waits are cancelled, teardowns run, nothing more is reported but broken teardowns."""
+    def stop_lanes(self, *, interrupted: bool) -> None:
+        """End every lane: waits are cancelled, teardowns run, nothing more is reported but broken teardowns.
+
+        Args:
+            interrupted: somebody waits for the end, so teardowns may not take forever.
+        """
         self.claims.give_up()
         for lane in self.lanes:
             # A lane in its teardown goes on, but its item is not run again.
             lane.stopped = True
             if lane.must_stop() and lane.task is not None:
                 lane.task.cancel()
-        self.loop.call_later(_CANCEL_SECONDS, self._abandon, context=NOBODY)
-
-    def _abandon(self) -> None:
-        for lane in self.lanes:
-            if lane.must_stop() and lane.task is not None and not lane.task.done():
-                lane.abandoned = True
-                lane.leftovers.give_up()
+            if lane.is_lost() and lane not in self.ready:
+                # A signal handler of the suite's own has raised, of all places, in the hub.
                 self.make_ready(lane)
+        self.loop.call_later(_CANCEL_SECONDS, self._abandon_tests, context=NOBODY)
+        if interrupted:
+            self._teardowns_end = self.loop.time() + TEARDOWN_SECONDS
+            self.loop.call_later(TEARDOWN_SECONDS, self._end_teardowns, context=NOBODY)
+
+    def _abandon_tests(self) -> None:
+        for lane in self.lanes:
+            if lane.must_stop() and lane.is_waiting():
+                self._abandon(lane)
+
+    def _abandon(self, lane: Lane) -> None:
+        lane.abandoned = True
+        lane.leftovers.give_up()
+        self.make_ready(lane)
+
+    def _end_teardowns(self) -> None:
+        """Cancel the teardowns that still wait, and abandon those that ignore it; look again at what comes next."""
+        for lane in self.lanes:
+            if lane.task is not None and lane.is_waiting():
+                lane.late = True
+                if lane.task.cancelling():
+                    self._abandon(lane)
+                else:
+                    lane.task.cancel()
+        if self.lanes:
+            self.loop.call_later(_CANCEL_SECONDS, self._end_teardowns, context=NOBODY)
 
     def close(self) -> None:
         """Cancel what is left on the loop and close it."""
         self.loop.really_close()
 
 
-# How long a coroutine may take to end after Ctrl-C, in seconds.
+# How long a coroutine may take to end when it is cancelled, in seconds.
 _CANCEL_SECONDS = 2.0
+# How long teardowns may take after Ctrl-C, in seconds: the second Ctrl-C need not be the only way to the end.
+TEARDOWN_SECONDS = 10.0
+_LATE = f"the teardown had not ended {TEARDOWN_SECONDS:g} s after Ctrl-C"
 
 
 def main_of(main: Callable[[], None], lane: Lane) -> Callable[[], None]:
@@ -324,6 +361,9 @@ def _result(lane: Lane, task: asyncio.Task[Any]) -> Any:
         # The task's own exception carries the test's frames only, and is the one that result() raises.
         if task.cancelled() or task.exception() is not struck_by:
             raise struck_by
+    if lane.late and (not task.done() or task.cancelled()):
+        lane.late = False
+        raise TimeoutError(_LATE)
     if lane.timed_out is not None and task.cancelled():
         _fail_for_time(lane)
     return task.result()

@@ -56,6 +56,7 @@ class Lane:
         waits_for: what the fiber waits for, in words.
         stopped: the run has stopped; the item is to be torn down without a report.
         abandoned: it was stopped, and ignores that.
+        late: its teardown was cancelled, because the run must end.
         struck_by: the SystemExit of the lane's own code on the loop, until the fiber raises it.
         done: the fiber has ended; what still carries this lane in its context belongs to nobody.
         shown: what --setup-show shows, until the next report.
@@ -71,6 +72,7 @@ class Lane:
         self.waits_for: str | None = None
         self.stopped = False
         self.abandoned = False
+        self.late = False
         self.struck_by: SystemExit | None = None
         self.done = False
         self.resuming = False
@@ -106,6 +108,14 @@ class Lane:
     def must_stop(self) -> bool:
         """Tell whether the fiber may not go on with its test; its teardown always may."""
         return self.stopped and self.phase != "teardown"
+
+    def is_waiting(self) -> bool:
+        """Tell whether the fiber waits for an awaitable that has not ended."""
+        return self.task is not None and not self.task.done()
+
+    def is_lost(self) -> bool:
+        """Tell whether nothing will ever resume the fiber."""
+        return not self.is_waiting() and self.waits_for is None and not self.done
 
     def __repr__(self) -> str:
         return f"<Lane {self.item.nodeid} ({self.phase})>"

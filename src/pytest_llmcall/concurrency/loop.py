@@ -142,8 +142,18 @@ class LaneLoop(TrackingLoop):
         lane = LANE.get()
         if lane is not None:
             lane.starts_threads()
-            func = _for_lane(lane, func)
+            if not _carries(func, lane):
+                func = _for_lane(lane, func)
         return super().run_in_executor(executor, func, *args)
+
+
+def _carries(func: Callable[..., Any], lane: Lane) -> bool:
+    """Tell whether the function runs in a context of the lane, as that of `asyncio.to_thread` does.
+
+    Another wrapper around it would show as the caller in log records.
+    """
+    context = getattr(getattr(func, "func", None), "__self__", None)
+    return isinstance(func, partial) and isinstance(context, Context) and context.get(LANE) is lane
 
 
 def _for_lane(lane: Lane, func: Callable[..., Any]) -> Callable[..., Any]:

@@ -133,14 +133,21 @@ class LanesPlugin:
         hub = self._hub = Hub(session.config, fiber=self._fiber, tally=self._tally)
         WAITER.set(hub)
         visits = Visits(session.items)
-        admission = Admission(session, hub, visits, lanes=self._lanes, alone=self._reason, tally=self._tally)
+        instances = self._instances = FixtureInstances(session, hub.locks, visits)
+        admission = Admission(
+            session,
+            hub,
+            may_start=lambda item: visits.may_start(item) and instances.may_start(item),
+            lanes=self._lanes,
+            alone=self._reason,
+            tally=self._tally,
+        )
         self._tree = session._setupstate = TreeSetupState(  # noqa: SLF001 - pytest has no other place for it
             visits, locks=hub.locks, stopping=lambda: admission.stopping, after_item=self._after_item
         )
         if session.config.pluginmanager.has_plugin("rerunfailures"):
             self._tree.tolerate_reruns()
-        self._instances = FixtureInstances(session, hub.locks, visits)
-        self._instances.adopt(session.items)
+        instances.adopt(session.items)
         watchdog = Watchdog(hub, self._config, self._stuck_after)
         hub.interrupts.install()
         hub.output.patch()

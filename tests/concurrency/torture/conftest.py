@@ -2,6 +2,7 @@
 # mypy: ignore-errors
 """The torture tree: run once by stock pytest and often with lanes; both must record the same."""
 
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -11,6 +12,10 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 import helpers  # noqa: E402 - the path above makes it importable
+
+# Only the torture tree itself has these: fixtures of every test, and what each test sees of itself.
+with contextlib.suppress(ImportError):
+    from of_every_test import always_for_the_class, seen  # noqa: F401 - pytest finds them here
 
 
 def pytest_addoption(parser):
@@ -56,6 +61,8 @@ class Recorder:
                 "properties": [list(each) for each in report.user_properties],
                 "wasxfail": getattr(report, "wasxfail", None),
                 "text": report.longreprtext,
+                "location": list(report.location) if report.location else None,
+                "keywords": sorted(set(report.keywords) - helpers.THEIRS),
             }
         )
 

@@ -7,6 +7,8 @@ import contextvars
 import random
 
 EVENTS = []
+# What pytest-asyncio adds to the items that it runs itself.
+THEIRS = {"asyncio", "_session_scoped_runner", "event_loop_policy", "_asyncio_loop_factory"}
 VAR = contextvars.ContextVar("var", default="unset")
 _random = random.Random(7)
 

@@ -13,6 +13,7 @@ from pytest_llmcall.concurrency.locks import Locks
 from pytest_llmcall.concurrency.logs import ThreadsKnowTheirLane
 from pytest_llmcall.concurrency.loop import _LaneHandle, _LaneTimerHandle
 from pytest_llmcall.concurrency.output import LaneOutput, RoutedStream
+from pytest_llmcall.concurrency.parameters import Lives
 from pytest_llmcall.concurrency.process_state import ProcessState
 from pytest_llmcall.concurrency.setup_tree import TreeSetupState
 from pytest_llmcall.concurrency.shared_context import SharedContext
@@ -86,6 +87,15 @@ def visits():
                 above[node].left.add(item)
 
     Visits.__init__ = one_life
+
+
+def lives():
+    # As if each value of a parameter lived once.
+    Lives.plan = lambda self, item, scope_of: None
+
+
+def waiting_for_lives():
+    FixtureInstances.may_start = lambda self, item: True
 
 
 def subtests():
