@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextvars
+import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -83,6 +84,7 @@ class ExecutorThread:
                 self._wake.clear()
                 while self._handed_over:
                     context, *asked = self._handed_over.popleft()
+                    context.run(_say_asyncio)
                     context.run(self._group.start_soon, self._run, *asked)
 
     async def _run(
@@ -91,22 +93,28 @@ class ExecutorThread:
         call: Call,
         future: concurrent.futures.Future[Reply],
     ) -> None:
-        with anyio.CancelScope() as scope:
+        try:
+            with anyio.CancelScope() as scope:
+                future.add_done_callback(self._stopper(scope))
+                _settle(future.set_result, await function(call))
+        except Exception as error:
+            _settle(future.set_exception, error)
+        finally:
+            future.cancel()  # where the run's end has cancelled the call; else it is settled
 
-            def stop(done: concurrent.futures.Future[Reply]) -> None:
-                if done.cancelled():
-                    with suppress(RuntimeError):  # the loop has ended, and the call with it
-                        self._loop.call_soon_threadsafe(scope.cancel)
+    def _stopper(self, scope: anyio.CancelScope) -> Callable[[concurrent.futures.Future[Reply]], None]:
+        def stop(done: concurrent.futures.Future[Reply]) -> None:
+            if done.cancelled():
+                with suppress(RuntimeError):  # the loop has ended, and the call with it
+                    self._loop.call_soon_threadsafe(scope.cancel)
 
-            future.add_done_callback(stop)
-            try:
-                reply = await function(call)
-            except Exception as error:
-                _settle(future.set_exception, error)
-            else:
-                _settle(future.set_result, reply)
-            finally:
-                future.cancel()  # where the run's end has cancelled the call; else it is settled
+        return stop
+
+
+def _say_asyncio() -> None:
+    """Let anyio know where it is: the context of a test on trio's loop says otherwise."""
+    if sniffio := sys.modules.get("sniffio"):
+        sniffio.current_async_library_cvar.set("asyncio")
 
 
 def _settle(set_: Callable[[T], None], value: T) -> None:
