@@ -357,10 +357,11 @@ def test_no_row_of_the_page_is_overlooked() -> None:
 
 
 def collect() -> set[str]:
-    """Return the node ids of the tests that the page may name besides the scenes."""
+    """Return the node ids of the tests that the page may name besides the scenes, with and without parameters."""
     named = {test.partition("::")[0] for row in rows() for test in row.tests if "::" in test}
     if not named:
         return set()
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *sorted(named)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
-    return {line.strip() for line in done.stdout.splitlines() if "::" in line}
+    tests = {line.strip() for line in done.stdout.splitlines() if "::" in line}
+    return tests | {test.partition("[")[0] for test in tests}
