@@ -13,7 +13,7 @@ INSTALLED := $(VENV)/.installed
 essential: $(INSTALLED)
 	$(BIN)/pytest-llmcall local pull
 	$(BIN)/pytest essential_cases -m llm --llm-concurrency 8 --llm-local
-	$(BIN)/python essential_cases/enough.py 5
+	$(BIN)/python essential_cases/enough.py 8
 
 test: lint types layers tests
 
