@@ -98,7 +98,7 @@ def status_of(error: BaseException) -> int | None:
 
 def readable(error: BaseException, *, secrets: tuple[str, ...] = ()) -> str:
     """Return an exception's text without tracebacks and without keys, which some providers repeat."""
-    text = str(error).partition("\nTraceback (most recent call last)")[0].strip()
+    text = str(error).partition("Traceback (most recent call last)")[0].strip()
     name = type(error).__name__
     text = text if name in text else f"{name}: {text}"
     values = [value for key, value in os.environ.items() if _SECRET_NAME.search(key)]

@@ -13,8 +13,9 @@ import os
 import sys
 import threading
 import urllib.request
+import warnings
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import import_module, metadata
 from types import ModuleType
@@ -42,6 +43,7 @@ _AT_FIRST_USE: Final = (
 )
 _LOGGERS: Final = ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy")
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
+_MOST_IMPORTS: Final = 3
 _CLOSE_S: Final = 2.0
 _LAST_STEPS_S: Final = 0.5
 
@@ -101,10 +103,7 @@ def _import(environment: _Environment) -> ModuleType:
 
 def _quiet_module() -> ModuleType:
     try:
-        module: Any = import_module("litellm")
-        for name in _AT_FIRST_USE:
-            with suppress(ImportError):  # another version keeps it elsewhere
-                import_module(name)
+        module = _module()
     except Exception as error:
         raise ConfigurationError(
             f"LiteLLM cannot be imported: {error}",
@@ -119,6 +118,37 @@ def _quiet_module() -> ModuleType:
             logger.setLevel(logging.CRITICAL)
     imported: ModuleType = module
     return imported
+
+
+def _module() -> Any:
+    """Import, and once more where a warning of its own stopped it.
+
+    The filters are the process's: those of a test that makes errors of warnings hold here too, and lanes change them
+    while this runs.
+    """
+    for _ in range(_MOST_IMPORTS):
+        try:
+            with _deaf_to_its_warnings():
+                module = import_module("litellm")
+                for name in _AT_FIRST_USE:
+                    with suppress(ImportError):  # another version keeps it elsewhere
+                        import_module(name)
+                return module
+        except Warning as warning:
+            stopped = warning
+    raise stopped
+
+
+@contextmanager
+def _deaf_to_its_warnings() -> Iterator[None]:
+    filters = warnings.filters
+    warnings.filterwarnings("ignore", module=r"litellm\b")
+    ours = filters[0]
+    try:
+        yield
+    finally:
+        with suppress(ValueError):
+            filters.remove(ours)  # type: ignore[attr-defined]  # typed as a sequence, but it is a list
 
 
 class _Environment:
