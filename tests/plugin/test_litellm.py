@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from pytest_llmcall.testing import Gate, Hang, ScriptedModel, Status, Text, UseT
 Run = Callable[..., pytest.RunResult]
 Write = Callable[[str, str], Path]
 Outcomes = Callable[[], dict[str, dict[str, Any]]]
+HOME = os.environ["HOME"]  # pytester gives each test another one, where no model was pulled
 STRICT = ("-W", "error", "-o", "asyncio_default_fixture_loop_scope=function")
 
 
@@ -142,3 +144,18 @@ def test_a_forced_model_that_cannot_do_what_a_case_asks_is_an_error(
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(["*`tools` are Claude Code's own*"])
     assert len(openai.requests) == 1
+
+
+@pytest.mark.real_model
+def test_the_embedded_model_needs_no_key(
+    run: Run, write: Write, outcomes: Outcomes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", HOME)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    entry = "prompt: What is 2 + 2? Answer with the number only., needs: ['env:OPENAI_API_KEY'], validate: [{contains: '4'}]"
+    write("cases.llm.yaml", cases(f"{{id: litellm, {entry}}}", f"{{id: claude, model: max/opus, {entry}}}"))
+    result = run("--llm-local", "-rs")
+    result.assert_outcomes(passed=1, skipped=1)
+    assert outcomes()["litellm"]["model"].startswith("SmolLM2")
+    assert outcomes()["litellm"]["cost_usd"] == 0.0
+    result.stdout.fnmatch_lines(["*needs env:OPENAI_API_KEY*"])

@@ -271,3 +271,24 @@ def test_the_model_that_truly_answers_is_named_and_costs_nothing(
     reply = ask(call(model="gemini/gemini-2.5-pro"), api_base=f"{model.url}/v1", answered_by="small")
     assert (reply.model, reply.cost_usd) == ("small", 0.0)
     assert model.requests[0].path == "/v1/chat/completions"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        OPENAI,
+        ANTHROPIC,
+        "gpt-4o",
+        "gemini/gemini-2.5-pro",
+        "mistral/mistral-large-latest",
+        "bedrock/us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+    ],
+)
+@pytest.mark.parametrize("prompt", [1000, 300_000])
+def test_prices_from_the_file_are_those_that_litellm_computes_with(name: str, prompt: int) -> None:
+    import litellm
+
+    price = load_prices().of(name)
+    assert price is not None
+    computed = litellm.cost_per_token(model=name, prompt_tokens=prompt, completion_tokens=500)
+    assert price.cost(Usage(input_tokens=prompt, output_tokens=500)) == pytest.approx(sum(computed))
