@@ -433,3 +433,56 @@ async def test_others(shared, n):
     run = _run(tmp_path, text, fiber=fiber)
     _all_passed(run, 7)
     assert run.record["peak"] == 4
+
+
+def test_two_ways_to_fail_in_one_teardown_leave_nothing_up(tmp_path: Path) -> None:
+    text = """
+import pytest
+from helpers import event, turn
+
+@pytest.fixture(scope="module")
+async def shared():
+    event("shared", "up")
+    yield
+    event("shared", "down")
+
+@pytest.fixture
+async def own(request, shared):
+    event(request.node.name, "up")
+    yield
+    await turn()
+    event(request.node.name, "down")
+
+@pytest.fixture
+def fails(request, own):
+    request.addfinalizer(lambda: 1 / 0)
+    request.addfinalizer(lambda: pytest.fail("plainly"))
+
+async def test_fails(fails):
+    pass
+
+async def test_other(own):
+    await turn()
+"""
+    run = _run(tmp_path, text)
+    assert run.outcomes() == {"test_fails": "error", "test_other": "passed"}
+    assert {tuple(run.events()[name]) for name in ("shared", "test_fails", "test_other")} == {("up", "down")}
+
+
+def test_an_async_generator_fixture_that_yields_twice_is_an_error(tmp_path: Path) -> None:
+    text = """
+import pytest
+from helpers import turn
+
+@pytest.fixture
+async def twice():
+    yield 1
+    await turn()
+    yield 2
+
+async def test_twice(twice):
+    pass
+"""
+    run = _run(tmp_path, text)
+    assert run.outcomes() == {"test_twice": "error"}
+    assert "has more than one 'yield'" in run.stdout

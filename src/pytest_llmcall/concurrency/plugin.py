@@ -328,4 +328,7 @@ def _why_off(config: pytest.Config, lanes: int) -> str | None:
         return "one lane"
     if hasattr(config, "workerinput"):
         return "xdist worker"
+    for option, name in (("usepdb", "--pdb"), ("trace", "--trace")):
+        if config.getoption(option, False):
+            return f"{name} is for one item at a time"
     return probes.first_failure(config)

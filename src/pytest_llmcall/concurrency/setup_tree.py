@@ -124,6 +124,11 @@ class TreeSetupState(SetupState):
             call()
         except _Ending as error:
             errors.append(error)
+        except BaseExceptionGroup as group:
+            # Several finalizers have failed, one of them through pytest.fail(); pytest would forget all that is left.
+            if group.subgroup((KeyboardInterrupt, GeneratorExit)) is not None:
+                raise
+            errors.append(group)
 
 
 def _raise_together(errors: list[BaseException], message: str) -> None:
