@@ -32,7 +32,7 @@ tests: $(INSTALLED)
 	$(BIN)/pytest
 
 bench: $(INSTALLED)
-	$(BIN)/python bench/run.py
+	$(BIN)/python -m bench.run
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)

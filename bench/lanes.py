@@ -132,11 +132,3 @@ def memory(folder: Path) -> None:
     )
     more = 1000 * (median(many, "megabytes") - median(few, "megabytes")) / (1000 - 10)
     print(f"1000 tests that wait: {median(many, 'megabytes'):.0f} MB, {more:.0f} kB for each beside the first 10")
-
-
-if __name__ == "__main__":
-    import tempfile
-
-    for benchmark in (waiting, nothing, memory):
-        with tempfile.TemporaryDirectory() as name:
-            benchmark(Path(name))
