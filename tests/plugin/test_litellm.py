@@ -152,7 +152,8 @@ def test_the_embedded_model_needs_no_key(
 ) -> None:
     monkeypatch.setenv("HOME", HOME)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    entry = "prompt: What is 2 + 2? Answer with the number only., needs: ['env:OPENAI_API_KEY'], validate: [{contains: '4'}]"
+    entry = "prompt: What is 2 + 2? Answer with the number only., validate: [{contains: '4'}]"
+    entry += ", needs: ['env:OPENAI_API_KEY']"
     write("cases.llm.yaml", cases(f"{{id: litellm, {entry}}}", f"{{id: claude, model: max/opus, {entry}}}"))
     result = run("--llm-local", "-rs")
     result.assert_outcomes(passed=1, skipped=1)

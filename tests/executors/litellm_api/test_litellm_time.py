@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import threading
 from collections.abc import Callable
 
@@ -143,3 +144,42 @@ def test_executors_on_two_loops_do_not_disturb_each_other(model: ScriptedModel, 
     for thread in threads:
         thread.join(60)
     assert texts == ["ok", "ok"]
+
+
+def test_callbacks_of_the_users_have_run_when_the_executor_is_closed(
+    model: ScriptedModel, call: MakeCall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import litellm
+    from litellm.integrations.custom_logger import CustomLogger
+
+    heard = []
+
+    class Slow(CustomLogger):
+        async def async_log_success_event(self, *args: object, **kwargs: object) -> None:
+            await anyio.sleep(0.7)
+            heard.append((args, kwargs))
+
+    monkeypatch.setattr(litellm, "callbacks", [Slow()])
+    for name in ("success_callback", "_async_success_callback", "failure_callback", "_async_failure_callback"):
+        monkeypatch.setattr(litellm, name, [])
+    model.script(Text("ok"))
+
+    async def main() -> None:
+        api = api_for(model)
+        await api.execute(call())
+        await api.aclose()
+
+    anyio.run(main)
+    assert len(heard) == 1
+
+
+def test_its_loggers_say_nothing_that_is_raised_as_well(model: ScriptedModel, call: MakeCall) -> None:
+    model.script(Text("ok"))
+
+    async def main() -> None:
+        api = api_for(model)
+        await api.execute(call())
+        await api.aclose()
+
+    anyio.run(main)
+    assert not logging.getLogger("LiteLLM").isEnabledFor(logging.ERROR)

@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import import_module, metadata
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any, Final
 
 import anyio
@@ -44,7 +44,10 @@ _AT_FIRST_USE: Final = (
 _LOGGERS: Final = ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy")
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 _MOST_IMPORTS: Final = 3
+_CALLBACKS_S: Final = 2.0
+_IDLE_STEPS: Final = 10  # of the loop, in which a callback goes from task to queue to task
 _CLOSE_S: Final = 2.0
+_WORKER: Final = "_worker_loop"  # waits for callbacks until it is cancelled
 _LAST_STEPS_S: Final = 0.5
 
 
@@ -73,11 +76,12 @@ class Library:
         module, self._module = self._module, None
         if module is None:
             return
+        with anyio.CancelScope(shield=True):
+            await _end_tasks_of(module)
         with anyio.move_on_after(_CLOSE_S, shield=True):
-            await _stop_worker()
             for close in _clients_of(module, asyncio.get_running_loop()):
                 await close()
-            await _end_tasks_of(module)
+            await anyio.lowlevel.checkpoint()  # transports end in the next step of the loop
         _restore(self._direct)
 
 
@@ -197,32 +201,29 @@ def _reach_loopback_directly() -> dict[str, str | None]:
     return before
 
 
-async def _stop_worker() -> None:
-    """End the task that runs LiteLLM's callbacks, if it runs on this loop."""
-    try:
-        worker: Any = import_module("litellm.litellm_core_utils.logging_worker").GLOBAL_LOGGING_WORKER
-        task = worker._worker_task  # noqa: SLF001 - no public way to know whose loop it runs on
-    except (ImportError, AttributeError):
-        return  # a version without one
-    if task is not None and task.get_loop() is asyncio.get_running_loop():
-        await worker.flush()
-        await worker.stop()
-
-
 async def _end_tasks_of(module: Any) -> None:
-    """Wait for what LiteLLM still runs on this loop, which has nothing left to do but to end."""
-    folder = os.path.dirname(module.__file__)  # noqa: PTH120 - compared with texts
-    tasks = [task for task in asyncio.all_tasks() if _file_of(task).startswith(folder)]
-    if tasks:
-        await asyncio.wait(tasks, timeout=_LAST_STEPS_S)
+    """Let the callbacks that users have given to LiteLLM come to an end, and end the task that runs them."""
+    idle = 0
+    with anyio.move_on_after(_CALLBACKS_S):
+        while idle < _IDLE_STEPS:
+            tasks = [task for task in _tasks_of(module) if _code_of(task).co_name != _WORKER]
+            idle = 0 if tasks else idle + 1
+            await (asyncio.wait(tasks) if tasks else anyio.lowlevel.checkpoint())
+    tasks = list(_tasks_of(module))
     for task in tasks:
         task.cancel()
-    await anyio.lowlevel.checkpoint()  # transports end in the next step of the loop
+    if tasks:
+        await asyncio.wait(tasks, timeout=_LAST_STEPS_S)
 
 
-def _file_of(task: asyncio.Task[Any]) -> str:
-    code = getattr(task.get_coro(), "cr_code", None)
-    return code.co_filename if code else ""
+def _tasks_of(module: Any) -> Iterator[asyncio.Task[Any]]:
+    folder = os.path.dirname(module.__file__)  # noqa: PTH120 - compared with texts
+    return (task for task in asyncio.all_tasks() if _code_of(task).co_filename.startswith(folder))
+
+
+def _code_of(task: asyncio.Task[Any]) -> CodeType:
+    code: CodeType = getattr(task.get_coro(), "cr_code", _code_of.__code__)  # of some awaitables there is none
+    return code
 
 
 def _clients_of(module: Any, loop: asyncio.AbstractEventLoop) -> Iterator[Callable[[], Awaitable[Any]]]:
