@@ -6,6 +6,7 @@ of their own in a thread of their own: an item that blocks cannot turn another i
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -235,6 +236,7 @@ class Session:
             environment=local.environment if local else {},
             unset=local.unset if local else (),
             version=version,
+            ahead=math.ceil(self.concurrency / 4),  # each waits with almost as much memory as a call takes
         )
         return AnsweredBy(cli, local.model_name) if local else cli
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Protocol
 
 from pytest_llmcall.call import Call
 from pytest_llmcall.reply import Reply
 
-__all__ = ["Executor"]
+__all__ = ["Executor", "preparation"]
 
 
 class Executor(Protocol):
@@ -20,3 +21,13 @@ class Executor(Protocol):
             NoReply: Nothing came back that could be judged; its subclass says whether another try makes sense.
         """
         ...
+
+
+def preparation(executor: Executor, call: Call) -> AbstractAsyncContextManager[object]:
+    """Return what gets a call ready in the background while it waits; entered and left by the task that asks.
+
+    An executor or wrapper that has something to get ready offers it as `prepare(call)`.
+    """
+    prepare = getattr(executor, "prepare", None)
+    made: AbstractAsyncContextManager[object] = prepare(call) if prepare else nullcontext()
+    return made

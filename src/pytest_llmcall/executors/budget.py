@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Final
 
 from pytest_llmcall.call import Call
 from pytest_llmcall.errors import ConfigurationError, CutByBudget, NoReply, NotAsked
-from pytest_llmcall.executors import Executor
+from pytest_llmcall.executors import Executor, preparation
 from pytest_llmcall.executors.estimates import FREE, Guess, PriceList, guess, prompt_tokens, text_tokens
 from pytest_llmcall.executors.prices import Price
 from pytest_llmcall.executors.purse import Purse, Ticket
@@ -76,6 +76,11 @@ class Budget:
             raise
         return replace(reply, queued_s=reply.queued_s + ticket.waited_s)
 
+    def prepare(self, call: Call) -> AbstractAsyncContextManager[object]:
+        """Get a call ready, unless it will be asked with a bound that is not known yet."""
+        may_be_bounded = self._purse.limits.max_cost_usd is not None and _goes_on(call)
+        return nullcontext() if may_be_bounded else preparation(self._inner, call)
+
     async def _ask(self, call: Call, price: Price | None, ticket: Ticket) -> Reply:
         bounded = self._bounded(call, price, ticket)
         try:
@@ -133,7 +138,7 @@ class Budget:
         paid for: it could save nothing, and would withhold the answer.
         """
         left = self._purse.left_usd(ticket)
-        if price == FREE or not (call.tools or call.mcp or call.schema) or not 0 < left < math.inf:
+        if price == FREE or not _goes_on(call) or not 0 < left < math.inf:
             return call
         if call.max_cost_usd is not None and call.max_cost_usd <= left:
             return call
@@ -154,6 +159,11 @@ class Budget:
             self._purse.refund(ticket)
         else:
             self._purse.settle(ticket, cost_usd=error.cost_usd, tokens=error.tokens)
+
+
+def _goes_on(call: Call) -> bool:
+    """Return whether a call may take more than one answer."""
+    return bool(call.tools or call.mcp or call.schema)
 
 
 def _cut(reply: Reply, bound: float) -> CutByBudget:

@@ -11,7 +11,7 @@ import anyio
 
 from pytest_llmcall.call import Call
 from pytest_llmcall.errors import NoReply
-from pytest_llmcall.executors import Executor
+from pytest_llmcall.executors import Executor, preparation
 from pytest_llmcall.reply import Reply
 
 
@@ -21,6 +21,11 @@ class Slots:
     def __init__(self, limit: int) -> None:
         self._limiter = anyio.CapacityLimiter(limit)
         self.peak = 0
+
+    @property
+    def all_taken(self) -> bool:
+        """Whether who asks now has to wait."""
+        return self._limiter.available_tokens <= 0
 
     async def acquire(self, holder: object) -> None:
         """Wait for a slot, in the order of asking."""
@@ -56,7 +61,13 @@ class Limit:
         self._waiting = waiting
 
     async def execute(self, call: Call) -> Reply:
-        """Return the reply, with the seconds that the call waited for its slot."""
+        """Return the reply, with the seconds that the call waited for its slot; it is got ready meanwhile."""
+        if not self._slots.all_taken:
+            return await self._execute(call)
+        async with preparation(self._inner, call):
+            return await self._execute(call)
+
+    async def _execute(self, call: Call) -> Reply:
         asked = time.monotonic()
         holder = object()
         with self._waiting():

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
 from pytest_llmcall.call import Call
 from pytest_llmcall.errors import ConfigurationError, SettingsError
-from pytest_llmcall.executors import Executor
+from pytest_llmcall.executors import Executor, preparation
 from pytest_llmcall.executors.models import parse_model, unsupported
 from pytest_llmcall.reply import Reply
 
@@ -59,3 +60,7 @@ class AnsweredBy:
     async def execute(self, call: Call) -> Reply:
         """Return the reply under the true model's name; it costs nothing."""
         return replace(await self._inner.execute(call), model=self._model, cost_usd=0.0)
+
+    def prepare(self, call: Call) -> AbstractAsyncContextManager[object]:
+        """Get a call ready."""
+        return preparation(self._inner, call)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager, nullcontext
+
 from pytest_llmcall.call import Call
 from pytest_llmcall.errors import ConfigurationError, NotAsked
-from pytest_llmcall.executors import Executor
+from pytest_llmcall.executors import Executor, preparation
 from pytest_llmcall.reply import Reply
 
 
@@ -38,6 +40,10 @@ class StopOnConfiguration:
                 raise self._not_asked(stopped) from error
             self._stop(call, error)
             raise
+
+    def prepare(self, call: Call) -> AbstractAsyncContextManager[object]:
+        """Get a call ready, unless it will not be asked."""
+        return nullcontext() if self._why_stopped(call) else preparation(self._inner, call)
 
     def _why_stopped(self, call: Call) -> ConfigurationError | None:
         return self._stopped or self._stopped_models.get(call.model)

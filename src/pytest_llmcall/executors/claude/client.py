@@ -7,9 +7,9 @@ import math
 import os
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import replace
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from anyio import to_thread
 
 from pytest_llmcall.call import Call
 from pytest_llmcall.errors import ConfigurationError, InfrastructureError, NoReply
+from pytest_llmcall.executors.claude.ahead import Ahead
 from pytest_llmcall.executors.claude.argv import launch_line
 from pytest_llmcall.executors.claude.conversation import stdin_lines
 from pytest_llmcall.executors.claude.ending import init_fault, reply_from
@@ -26,7 +27,7 @@ from pytest_llmcall.executors.claude.failures import is_rejected_login, is_witho
 from pytest_llmcall.executors.claude.find import INSTALL
 from pytest_llmcall.executors.claude.guardian import Guardian
 from pytest_llmcall.executors.claude.login import login_settings
-from pytest_llmcall.executors.claude.process import Finished, Grace, Launch, run_process
+from pytest_llmcall.executors.claude.process import Finished, Grace, Launch, Started, started_process
 from pytest_llmcall.executors.claude.relapse import Relapse
 from pytest_llmcall.executors.claude.stream import Event, Transcript
 from pytest_llmcall.executors.claude.traces import log_folder, read_logs, remove_logs
@@ -50,9 +51,10 @@ class ClaudeCLI:
         unset: Names to drop from the inherited environment.
         version: The CLI's version, for the tapes.
         grace: How long processes may take for an end of their own.
+        ahead: How many calls may have their process started while they wait for a slot, at most one per core.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a run is set up with
         self,
         binary: Path,
         *,
@@ -63,6 +65,7 @@ class ClaudeCLI:
         unset: Sequence[str] = (),
         version: str = "",
         grace: Grace | None = None,
+        ahead: int = 1,
     ) -> None:
         self._binary = binary
         self._run_id = run_id
@@ -75,7 +78,16 @@ class ClaudeCLI:
         self._login = Relapse()
         self._program = Relapse()
         # More start-ups at once than cores only make each of them slower.
-        self._startup = anyio.Semaphore(max(1, os.cpu_count() or 1))
+        cores = max(1, os.cpu_count() or 1)
+        self._startup = anyio.Semaphore(cores)
+        self._ahead = Ahead(self._begin, most=min(cores, ahead))
+
+    def prepare(self, call: Call) -> AbstractAsyncContextManager[None]:
+        """Start the process of a call that waits for its slot; it is told what to do, or ended, inside.
+
+        Not if it would start servers: those are the user's, who counts on no more of them than calls in flight.
+        """
+        return nullcontext() if call.mcp else self._ahead.prepare(call)
 
     async def execute(self, call: Call) -> Reply:
         """Return what came back for a call, after one attempt.
@@ -106,16 +118,15 @@ class ClaudeCLI:
 
     async def _ask(self, call: Call, tape: Tape) -> Reply:
         transcript = Transcript(partial(init_fault, call))
-        began = time.monotonic()
-        async with self._workspace(call) as (space, logs):
-            finished = await self._run(self._launch(call, space), transcript, tape)
-            files = await to_thread.run_sync(read_files, space.work)
-            servers = await to_thread.run_sync(read_logs, logs) if call.mcp else ()
+        async with self._ahead.begun(call) as begun:
+            finished = await self._finish(begun, transcript, tape)
+            files = await to_thread.run_sync(read_files, begun.work)
+            servers = await to_thread.run_sync(read_logs, begun.logs) if call.mcp else ()
         tape.check()
         try:
             reply = reply_from(call, finished, transcript, servers=servers)
         except ConfigurationError as error:
-            raise self._unless_login_may_return(error, transcript, began) from error.__cause__
+            raise self._unless_login_may_return(error, transcript, begun.since) from error.__cause__
         self._login.worked()
         return replace(reply, files=files, tape=tape.path)
 
@@ -125,25 +136,35 @@ class ClaudeCLI:
             return _for_now(error)
         return error
 
-    async def _run(self, launch: Launch, transcript: Transcript, tape: Tape) -> Finished:
-        began = time.monotonic()
-        try:
-            finished = await run_process(
-                launch,
-                transcript,
-                startup=self._startup,
-                evidence=_Evidence(tape),
-                registry=self._guardian,
-            )
-        except OSError as error:
-            none = _not_started(self._binary, error, launch.cwd)
-            # One that is being updated is not there for a moment.
-            is_missing = isinstance(none, ConfigurationError) and none.scope == "executor"
-            if is_missing and self._program.has_worked and self._program.may_pass(began):
-                none = _for_now(none)
-            raise none from error
+    @asynccontextmanager
+    async def _begin(self, call: Call) -> AsyncIterator[_Begun]:
+        """Start the process of a call in its folders, and leave nothing of all that at the end."""
+        since = time.monotonic()
+        async with self._workspace(call) as (space, logs), AsyncExitStack() as held:
+            launch = self._launch(call, space)
+            process = started_process(launch, startup=self._startup, registry=self._guardian)
+            with self._explaining(launch.cwd, since):
+                started = await held.enter_async_context(process)
+            yield _Begun(process=started, work=space.work, logs=logs, since=since)
+
+    async def _finish(self, begun: _Begun, transcript: Transcript, tape: Tape) -> Finished:
+        with self._explaining(begun.work, begun.since):
+            finished = await begun.process.to_the_end(transcript, _Evidence(tape))
         self._program.worked()
         return finished
+
+    @contextmanager
+    def _explaining(self, cwd: Path, since: float) -> Iterator[None]:
+        """Turn what the system says of a process that does not start into why there is no reply."""
+        try:
+            yield
+        except OSError as error:
+            none = _not_started(self._binary, error, cwd)
+            # One that is being updated is not there for a moment.
+            is_missing = isinstance(none, ConfigurationError) and none.scope == "executor"
+            if is_missing and self._program.has_worked and self._program.may_pass(since):
+                none = _for_now(none)
+            raise none from error
 
     def _launch(self, call: Call, space: Workspace) -> Launch:
         call_id = uuid.uuid4().hex
@@ -195,6 +216,20 @@ class ClaudeCLI:
         if self._tapes is None:
             return Tape.nowhere()
         return self._tapes.open(call, executor="claude", version=self._version)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Begun:
+    """A call whose process waits for its prompt."""
+
+    process: Started
+    work: Path
+    logs: Path
+    since: float
+
+    async def settle(self) -> None:
+        """Return when the process is ready."""
+        await self.process.settle()
 
 
 class _Evidence:

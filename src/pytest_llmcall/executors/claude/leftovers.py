@@ -96,6 +96,17 @@ def end_family(members: Iterable[psutil.Process]) -> None:
             process.kill()
 
 
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU time that a process has taken, in all of its threads; -1 if it is gone."""
+    import psutil  # noqa: PLC0415 - the guardian starts without third parties
+
+    try:
+        times = psutil.Process(pid).cpu_times()
+    except psutil.Error:
+        return -1.0
+    return times.user + times.system
+
+
 def _session(pid: int) -> int | None:
     try:
         return os.getsid(pid)

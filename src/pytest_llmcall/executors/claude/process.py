@@ -8,8 +8,8 @@ from __future__ import annotations
 import signal
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
@@ -22,11 +22,19 @@ from anyio import to_thread
 from anyio.abc import Process
 
 from pytest_llmcall.executors.claude.environment import CALL_MARK
-from pytest_llmcall.executors.claude.leftovers import end_family, end_marked, family, remove_socket, signal_group
+from pytest_llmcall.executors.claude.leftovers import (
+    cpu_seconds,
+    end_family,
+    end_marked,
+    family,
+    remove_socket,
+    signal_group,
+)
 from pytest_llmcall.executors.claude.stream import Event, LineFramer, LineTooLongError, Transcript, parse_line
 
 REAP_S: Final = 5.0
 STARTUP_S: Final = 5.0  # a slow MCP server must not keep the others from starting
+_LOOK_S: Final = 0.1  # a process that is ready to run gets some time within this, also on a busy machine
 CHUNK: Final = 64 * 1024
 LARGE_LINE: Final = 1024 * 1024  # parsing more than this on the loop would delay every other call
 KEPT_STDERR: Final = 64 * 1024
@@ -161,8 +169,20 @@ async def run_process(
     Raises:
         OSError: The process cannot be started.
     """
+    async with started_process(launch, startup=startup, registry=registry) as started:
+        return await started.to_the_end(transcript, evidence)
+
+
+@asynccontextmanager
+async def started_process(
+    launch: Launch, *, startup: anyio.Semaphore, registry: Registry | None = None
+) -> AsyncIterator[Started]:
+    """Start a process, which is told nothing before `to_the_end`; whatever is left of it at the end is ended.
+
+    Raises:
+        OSError: The process cannot be started.
+    """
     await startup.acquire()
-    run = _Run(launch, transcript, startup=startup, evidence=evidence)
     try:
         with anyio.CancelScope(shield=True):  # a child that is cancelled half-way through its start would be lost
             process = await anyio.open_process(
@@ -174,31 +194,35 @@ async def run_process(
                 env=launch.environment,
                 start_new_session=True,
             )
-            if registry:
-                registry.register(process.pid)
-        return await run.to_the_end(process)
+    except BaseException:
+        startup.release()
+        raise
+    started = Started(process, launch, startup)
+    try:
+        if registry:
+            registry.register(process.pid)
+        yield started
     finally:
-        run.started_up()
-        if run.process and registry:
-            registry.forget(run.process.pid)
+        await started.leave_nothing()
+        if registry:
+            registry.forget(process.pid)
 
 
-class _Run:
-    """The life of one process."""
+class Started:
+    """A process that has been started: the rest of its life."""
 
-    def __init__(
-        self, launch: Launch, transcript: Transcript, *, startup: anyio.Semaphore, evidence: Evidence | None
-    ) -> None:
-        self.process: Process | None = None
+    def __init__(self, process: Process, launch: Launch, startup: anyio.Semaphore) -> None:
+        self.process = process
         self._launch = launch
-        self._transcript = transcript
         self._startup: anyio.Semaphore | None = startup
-        self._evidence = evidence
+        self._transcript = Transcript()
+        self._evidence: Evidence | None = None
         self._stderr = HeadAndTail()
         self._turn = anyio.Event()  # exited, gave a result, or is to be stopped
         self._exited = anyio.Event()
         self._drained = anyio.Event()
         self._fault: BaseException | None = None
+        self._is_over = False
 
     def started_up(self) -> None:
         """Let the next process start."""
@@ -206,10 +230,23 @@ class _Run:
             self._startup.release()
             self._startup = None
 
-    async def to_the_end(self, process: Process) -> Finished:
-        """Watch a process until nothing of it is left."""
+    async def settle(self) -> None:
+        """Wait until the process waits for what it is told, and let the next one start.
+
+        Getting ready takes CPU time all along, and waiting takes none; nothing else tells the two apart.
+        """
+        with anyio.move_on_after(STARTUP_S):
+            before = -1.0
+            while (now := await to_thread.run_sync(cpu_seconds, self.process.pid)) != before:
+                before = now
+                await anyio.sleep(_LOOK_S)
+        self.started_up()
+
+    async def to_the_end(self, transcript: Transcript, evidence: Evidence | None = None) -> Finished:
+        """Tell the process what to do, and watch it until nothing of it is left."""
+        self._transcript, self._evidence = transcript, evidence
         began = time.monotonic()
-        self.process = process
+        process = self.process
         try:
             async with anyio.create_task_group() as tasks:
                 for task in (self._feed, self._read, self._drain_stderr, self._wait, self._open_gate_in_time):
@@ -217,8 +254,7 @@ class _Run:
                 cause = await self._watch(process)
                 tasks.cancel_scope.cancel()
         finally:
-            with anyio.CancelScope(shield=True):
-                await self._leave_nothing(process)
+            await self.leave_nothing()
         return Finished(
             exit_code=process.returncode,
             cause=cause,
@@ -226,6 +262,21 @@ class _Run:
             stderr=self._stderr.text(),
             fault=self._fault,
         )
+
+    async def leave_nothing(self) -> None:
+        """End what is left of the process and of all that it has started; a second time does nothing."""
+        self.started_up()
+        if self._is_over:
+            return
+        self._is_over = True
+        process = self.process
+        with anyio.CancelScope(shield=True):
+            if process.returncode is None:
+                await end_tree(process, grace=self._launch.grace.cancel_s)
+            await self._sweep(process)
+            remove_socket(process.pid)
+            with anyio.move_on_after(REAP_S):
+                await process.aclose()
 
     async def _watch(self, process: Process) -> Cause:
         with anyio.move_on_after(self._launch.timeout):
@@ -309,14 +360,6 @@ class _Run:
     async def _open_gate_in_time(self, _: Process) -> None:
         await anyio.sleep(STARTUP_S)
         self.started_up()
-
-    async def _leave_nothing(self, process: Process) -> None:
-        if process.returncode is None:
-            await end_tree(process, grace=self._launch.grace.cancel_s)
-        await self._sweep(process)
-        remove_socket(process.pid)
-        with anyio.move_on_after(REAP_S):
-            await process.aclose()
 
     async def _sweep(self, process: Process) -> None:
         signal_group(process.pid, signal.SIGKILL)
