@@ -18,7 +18,7 @@ import pytest
 from pytest_llmcall.testing import Hang, ScriptedModel, Status, Text
 
 PRELUDE = """
-import json, logging, os, sys, time
+import gc, json, logging, os, sys, time
 import anyio
 from pytest_llmcall.call import Call, Message
 from pytest_llmcall.errors import NoReply
@@ -68,6 +68,7 @@ async def main():
     await api.aclose()
 
 anyio.run(main)
+gc.collect()  # at its end the interpreter does not look at what is left any more
 seen |= {"contacted": sorted(contacted), "texts": texts, "errors": sorted(errors), "longest": max(durations)}
 seen["environment"] = {name: value for name, value in os.environ.items() if before.get(name) != value}
 with open("seen.json", "w") as file:

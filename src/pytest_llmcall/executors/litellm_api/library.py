@@ -7,6 +7,8 @@ somebody's test run. What it starts belongs to the executors' loop and ends with
 from __future__ import annotations
 
 import asyncio
+import atexit
+import gc
 import inspect
 import logging
 import os
@@ -115,6 +117,8 @@ def _quiet_module() -> ModuleType:
             remedy="pip install --upgrade litellm",
             attempts=0,
         ) from error
+    # Else the interpreter searches the 300,000 objects of LiteLLM for garbage when it ends, for one second or more.
+    atexit.register(gc.freeze)
     module.suppress_debug_info = True  # else it prints "Give Feedback / Get Help" to stdout
     module.telemetry = False
     for logger in map(logging.getLogger, _LOGGERS):  # they write to stderr what is raised as well
