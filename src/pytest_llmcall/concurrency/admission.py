@@ -15,6 +15,9 @@ from pytest_llmcall.concurrency.lane import CURRENT_ITEM
 from pytest_llmcall.concurrency.protocol import run_in_lane
 from pytest_llmcall.concurrency.summary import Tally
 
+# How many lanes start before the loop is pumped.
+_AT_ONCE = 4
+
 
 class Admission:
     """Takes the items of a session through the hub, in their order."""
@@ -53,9 +56,9 @@ class Admission:
         hub = self._hub
         try:
             while (self._waiting or hub.lanes) and not self.stopping:
-                self._admit()
+                more = self._admit()
                 if hub.lanes and not self.stopping:
-                    hub.run_ready()
+                    hub.run_ready(wait=not more)
                 hub.interrupts.raise_pending()
             self._stop()
         except BaseException as error:
@@ -64,18 +67,24 @@ class Admission:
         finally:
             hub.end_batch()
 
-    def _admit(self) -> None:
-        while self._waiting and self._has_room() and not self.stopping:
+    def _admit(self) -> bool:
+        """Start items, a few at a time; return whether more could start now.
+
+        What the first ones wait for begins only when the loop is pumped: not after the last of a hundred set-ups.
+        """
+        for _ in range(_AT_ONCE):
+            if not self._waiting or not self._has_room() or self.stopping:
+                return False
             item = self._waiting[0]
             reason = self._reason(item)
-            if self._hub.lanes and not self._may_start(item):
-                return
+            if self._hub.lanes and (reason is not None or not self._may_start(item)):
+                return False
+            self._waiting.popleft()
             if reason is None:
-                self._start(self._waiting.popleft())
-            elif self._hub.lanes:
-                return
+                self._start(item)
             else:
-                self._run_alone(self._waiting.popleft(), reason)
+                self._run_alone(item, reason)
+        return True
 
     def _has_room(self) -> bool:
         return len(self._hub.lanes) < self._lanes and not self._hub.claims.pending

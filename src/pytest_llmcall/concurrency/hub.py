@@ -114,11 +114,17 @@ class Hub:
         self._tally.started(item.nodeid, in_flight=len(self.lanes), beside=beside)
         self._resume(lane)
 
-    def run_ready(self) -> None:
-        """Let one lane go on, or pump the loop until one can."""
-        if not self.ready:
+    def run_ready(self, *, wait: bool = True) -> None:
+        """Let one lane go on, or pump the loop until one can.
+
+        Args:
+            wait: if none can, whether to wait for one, or else to give the loop one turn only.
+        """
+        if not self.ready and wait:
             self.claims.grant()
         if not self.ready:
+            if not wait:
+                self.loop.call_soon(self.loop.stop, context=NOBODY)
             self._pump()
         if self.ready:
             self._resume(self.ready.popleft())

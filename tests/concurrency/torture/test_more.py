@@ -15,6 +15,8 @@ from helpers import VAR, event, turn
 from pytest_llmcall.concurrency import wait
 
 LOG = logging.getLogger("more")
+# unittest's own loops are in debug mode, which logs how slow a busy machine is.
+logging.getLogger("asyncio").setLevel(logging.ERROR)
 INNER = contextvars.ContextVar("inner", default="unset")
 
 
