@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,9 @@ def _read(key: str, value: object, at: int, problems: Problems) -> Any:
     except TypeError as error:
         problems.add_at(Code.WRONG_TYPE, at, 0, f"{key} holds {error}")
         return None
+    except RecursionError:
+        problems.add_at(Code.WRONG_TYPE, at, 0, f"{key} holds itself, or too many levels")
+        return None
     return READERS[key](node, problems)
 
 
@@ -59,10 +64,21 @@ def _adapted(key: str, value: object) -> object:
     if key == "mcp" and isinstance(value, McpServer):
         value = [value]
     if key == "mcp" and isinstance(value, list | tuple) and all(isinstance(each, McpServer) for each in value):
-        return {each.name: _set_fields(each) for each in value}
+        return _without_repeats("server", [(each.name, _set_fields(each)) for each in value])
     if key == "files" and isinstance(value, list | tuple) and all(isinstance(each, WorkFile) for each in value):
-        return {each.path: each.content for each in value}
+        return _without_repeats("file", [(each.path, each.content) for each in value])
     return value
+
+
+def _without_repeats(what: str, pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+    """Return pairs as a mapping.
+
+    Raises:
+        TypeError: It would lose one.
+    """
+    if repeated := [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]:
+        raise TypeError(f"more than one {what} {repeated[0]!r}")
+    return dict(pairs)
 
 
 def _set_fields(server: McpServer) -> dict[str, Any]:
@@ -77,14 +93,23 @@ def _node(value: object, line: int) -> Node:
     """
     if isinstance(value, Message):
         value = asdict(value)
+    if isinstance(value, int | float) and not _is_finite(value):
+        raise TypeError(f"{value!r:.40}, which is not a finite number")
     if value is None or isinstance(value, str | int | float | bool):
         return Scalar(line=line, column=0, value=value, raw=str(value))
     if isinstance(value, Mapping):
-        if wrong := next((key for key in value if not isinstance(key, str)), None):
-            raise TypeError(f"the key {wrong!r}, which is no text")
+        if wrong := [key for key in value if not isinstance(key, str)]:
+            raise TypeError(f"the key {wrong[0]!r}, which is no text")
         entries = {key: _node(each, line) for key, each in value.items()}
         keys = {key: Scalar(line=line, column=0, value=key, raw=key) for key in entries}
         return MapNode(line=line, column=0, entries=entries, keys=keys)
     if isinstance(value, list | tuple | set | frozenset):
         return ListNode(line=line, column=0, items=[_node(each, line) for each in value])
     raise TypeError(f"a value of type {type(value).__name__}: {value!r:.80}")
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond all that a float can be
+        return False
