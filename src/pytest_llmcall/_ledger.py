@@ -17,7 +17,7 @@ from pytest_llmcall.verdict import Verdict
 
 
 class Prepared(Protocol):
-    """A call that a test has prepared and may or may not have asked."""
+    """Something that a test has prepared and may or may not have awaited."""
 
     @property
     def place(self) -> Source:
@@ -25,13 +25,18 @@ class Prepared(Protocol):
         ...
 
     @property
+    def forgotten(self) -> str:
+        """What is wrong if nobody awaits it."""
+        ...
+
+    @property
     def was_awaited(self) -> bool:
-        """Whether the call was made."""
+        """Whether it happened, or has begun to."""
         ...
 
     @property
     def is_under_way(self) -> bool:
-        """Whether the call was made and has not ended."""
+        """Whether it has begun and not ended."""
         ...
 
 
@@ -72,8 +77,10 @@ class Ledger:
 
     Attributes:
         started: When the item first asked, in seconds since the epoch; None before.
-        handles: Calls that the item has prepared, asked or not.
+        verdicts: What validators said, as far as it stands in no record yet; `broken` likewise.
+        handles: What the item has prepared, awaited or not.
         replies: What came back, to see at the end whether anybody looked at it.
+        of_subtests: What ended subtests, which the test itself survives.
         written: How many exchanges stand in a record on disk already.
     """
 
@@ -83,6 +90,7 @@ class Ledger:
     broken: list[BrokenValidator] = field(default_factory=list)
     handles: list[Prepared] = field(default_factory=list)
     replies: list[Reply] = field(default_factory=list)
+    of_subtests: list[BaseException] = field(default_factory=list)
     written: int = 0
     _exchanges: list[Exchange] = field(default_factory=list)
 

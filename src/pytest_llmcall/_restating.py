@@ -8,11 +8,26 @@ from pytest_llmcall.errors import BrokenValidator, EvidenceLost, Misuse, NoReply
 from pytest_llmcall.verdict import CheckFailed
 
 
+def decisive(raised: BaseException) -> BaseException:
+    """Return what an exception says about its test: of a group, as task groups raise it, what was not judged if any."""
+    if not isinstance(raised, BaseExceptionGroup):
+        return raised
+    each = [decisive(error) for error in raised.exceptions]
+    unjudged = next((error for error in each if is_unjudged(error) and not isinstance(error, OverBudget)), None)
+    return unjudged or (each[0] if all(isinstance(error, OverBudget) for error in each) else raised)
+
+
+def is_unjudged(raised: BaseException) -> bool:
+    """Return whether an exception says that nothing was judged, and so is no failure of the model."""
+    return isinstance(raised, NoReply | BrokenValidator | EvidenceLost | Misuse)
+
+
 def restate(report: pytest.TestReport, item: pytest.Item, raised: BaseException) -> None:
     """Make a report say ERROR where nothing was judged, and SKIPPED what the budget did not allow.
 
     An xfail mark speaks about the model's answer, so it covers neither.
     """
+    raised = decisive(raised)
     if isinstance(raised, OverBudget):
         path, line, _ = item.reportinfo()
         report.outcome = "skipped"
@@ -28,7 +43,7 @@ def restate(report: pytest.TestReport, item: pytest.Item, raised: BaseException)
 
 
 def _is_error(item: pytest.Item, when: str | None, raised: BaseException) -> bool:
-    if isinstance(raised, NoReply | BrokenValidator | EvidenceLost | Misuse):
+    if is_unjudged(raised):
         return True
     judged = (CheckFailed, pytest.skip.Exception, pytest.xfail.Exception)
     return when == "call" and getattr(item, "is_llm_case", False) and not isinstance(raised, judged)

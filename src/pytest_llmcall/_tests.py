@@ -14,13 +14,15 @@ from pytest_llmcall import concurrency
 from pytest_llmcall._arguments import read_mark
 from pytest_llmcall._asking import LLM, unseen_ending
 from pytest_llmcall._items import LEDGER, MODEL_ARGUMENT, RECORD, CaseItem, ledger_of, properties, shown
-from pytest_llmcall._ledger import Ledger
+from pytest_llmcall._ledger import Ledger, Prepared
+from pytest_llmcall._restating import decisive, is_unjudged
 from pytest_llmcall._selection import uses_llm
 from pytest_llmcall._session import Session, now
 from pytest_llmcall._settings import Settings
 from pytest_llmcall.call import Call
 from pytest_llmcall.errors import BrokenValidator, LLMCallError, Misuse, NoReply, NotAsked, Source
 from pytest_llmcall.outcome import Exchange, Outcome, Status
+from pytest_llmcall.reply import Reply
 from pytest_llmcall.reports.record import record
 from pytest_llmcall.reports.terminal import exchanges_lines
 from pytest_llmcall.verdict import CheckFailed
@@ -29,10 +31,8 @@ CALLS: Final = pytest.StashKey[str]()
 MARKS: Final = pytest.StashKey[Mapping[str, Any]]()
 FORGOTTEN: Final = pytest.StashKey[tuple[BaseException, Source]]()
 EXCLUSIVE: Final = "llm(exclusive=True)"
-FORGOTTEN_AWAIT: Final = (
-    "this call was never awaited, so nothing was asked: write `await llm(…)`, or `llm.sync(…)` in a plain function"
-)
 LEFT_ALONE: Final = "this call was still under way when the test ended: await it"
+_STOPS: Final = (pytest.skip.Exception, pytest.xfail.Exception, pytest.exit.Exception, KeyboardInterrupt)
 IDLE: Final = "a plain function without a fixture of this plugin"
 
 
@@ -85,6 +85,7 @@ class PythonTests:
     def __init__(self, settings: Settings, session: Callable[[], Session]) -> None:
         self._settings = settings
         self._session = session
+        self._calling: set[pytest.Item] = set()
         self.llm = LLM(self)
 
     @property
@@ -119,17 +120,51 @@ class PythonTests:
         if isinstance(item, CaseItem):
             return (yield)
         error: BaseException | None = None
-        of_fixtures = len(item.stash[LEDGER].handles) if LEDGER in item.stash else 0
+        before = item.stash.get(LEDGER, None) or Ledger()
+        calls, of_fixtures = len(before.exchanges), len(before.handles)
+        self._calling.add(item)
         try:
             yield
             if LEDGER in item.stash:
+                error = _of_subtests(item.stash[LEDGER])
                 _check_nothing_is_open(item, since=of_fixtures)
         except BaseException as raised:
             error = raised
+            if LEDGER in item.stash:
+                _forgive(item.stash[LEDGER], raised, has_asked=len(item.stash[LEDGER].exchanges) > calls)
             raise
         finally:
+            self._calling.remove(item)
             if LEDGER in item.stash or uses_llm(item):
                 self.write(item, error, session=self._session())
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Hear how subtests end: their test goes on."""
+        if call.excinfo is not None and item in self._calling and LEDGER in item.stash:
+            item.stash[LEDGER].of_subtests.append(call.excinfo.value)
+        return (yield)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any], request: Any) -> Generator[None, Any, Any]:  # noqa: ARG002 - the hook's
+        """See at the end of a shared fixture, not of its first test, what nobody awaited or looked at."""
+        item = concurrency.current_item() if fixturedef.scope != "function" else None
+        if item is None:
+            return (yield)
+        before = item.stash.get(LEDGER, None) or Ledger()
+        handles, replies = len(before.handles), len(before.replies)
+        value = yield
+        if ledger := item.stash.get(LEDGER, None):
+            shared = ledger.handles[handles:], ledger.replies[replies:]
+            del ledger.handles[handles:], ledger.replies[replies:]
+            if any(shared):
+                fixturedef.addfinalizer(lambda: self._check_shared(*shared))
+        return value
+
+    def _check_shared(self, handles: Sequence[Prepared], replies: Sequence[Reply]) -> None:
+        _raise_if_open(self._item(), _never_awaited(handles), replies)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, None, None]:
@@ -145,7 +180,7 @@ class PythonTests:
         finally:
             ledger = item.stash.get(LEDGER, None)
             if ledger is not None:
-                if len(ledger.exchanges) > ledger.written or isinstance(error, LLMCallError):
+                if len(ledger.exchanges) > ledger.written or isinstance(error, LLMCallError | CheckFailed):
                     self.write(item, error, session=self._session())
                 del item.stash[LEDGER]  # a rerun has a ledger of its own
 
@@ -156,8 +191,9 @@ class PythonTests:
             EvidenceLost: It cannot be written, and nothing else is wrong.
         """
         ledger = ledger_of(item)
-        outcome = _outcome(ledger, error)
+        outcome = _outcome(ledger, error and decisive(error))
         ledger.written = len(ledger.exchanges)
+        ledger.verdicts, ledger.broken = [], []
         ended = now()
         line = record(outcome, nodeid=item.nodeid, started=ledger.started or ended, ended=ended)
         item.stash[RECORD] = session.keep(line) if session else line
@@ -168,27 +204,55 @@ class PythonTests:
             raise session.lost
 
 
+def _of_subtests(ledger: Ledger) -> BaseException | None:
+    """Return how subtests have ended their test: as the first that failed, which pytest's own report says.
+
+    Raises:
+        LLMCallError: Something was not judged in one: then the test is no FAILED either.
+    """
+    ends = [decisive(each) for each in ledger.of_subtests if not isinstance(each, _STOPS)]
+    if unjudged := next(filter(is_unjudged, ends), None):
+        raise unjudged
+    return next(iter(ends), None)
+
+
+def _forgive(ledger: Ledger, error: BaseException, *, has_asked: bool) -> None:
+    """Forget what a test that has ended early could not await or look at any more."""
+    ledger.replies.clear()
+    # Else a forgotten await may be why it failed, and nobody would hear of it.
+    if has_asked or isinstance(error, (*_STOPS, LLMCallError)):
+        ledger.handles.clear()
+
+
 def _check_nothing_is_open(item: pytest.Item, *, since: int | None = None) -> None:
-    """Raise if a call was prepared in vain, or a reply that ended badly was not even looked at.
+    """Raise if something was prepared in vain, or a reply that ended badly was not even looked at.
 
     Args:
         item: Whose calls they are.
-        since: The test itself has ended: of its calls, those from this number on, none may be under way. Without it
-            the item's fixtures have ended, and what a shared one has started may be.
+        since: The test itself has ended: of what it prepared, what stands from this number on may not be under way.
+            Without it the item's fixtures have ended.
     """
     ledger = item.stash[LEDGER]
     handles = ledger.handles[since:]
     del ledger.handles[since:]
     replies, ledger.replies = ledger.replies, []
-    problems = [(each.place, FORGOTTEN_AWAIT) for each in handles if not each.was_awaited]
+    problems = _never_awaited(handles)
     problems += [(each.place, LEFT_ALONE) for each in handles if since is not None and each.is_under_way]
+    _raise_if_open(item, problems, replies)
+
+
+def _never_awaited(handles: Sequence[Prepared]) -> list[tuple[Source, str]]:
+    return [(each.place, each.forgotten) for each in handles if not each.was_awaited]
+
+
+def _raise_if_open(item: pytest.Item, problems: Sequence[tuple[Source, str]], replies: Sequence[Reply]) -> None:
     unseen = [each for each in map(unseen_ending, replies) if each]
     error: Exception | None = None
     if problems:
         error = Misuse("\n".join(f"{place}: {text}" for place, text in problems))
     elif unseen:
         verdicts = [verdict for _, verdict in unseen]
-        ledger.judged(verdicts)
+        ledger_of(item).judged(verdicts)
         error = CheckFailed(verdicts)
     if error:
         item.stash[FORGOTTEN] = error, (problems or unseen)[0][0]
@@ -217,12 +281,14 @@ def _outcome(ledger: Ledger, error: BaseException | None) -> Outcome:
 
 def _status(exchanges: Sequence[Exchange], error: BaseException | None) -> Status:
     cut = Status.CUT if exchanges else Status.NOT_ASKED
+    unjudged = Status.NOT_JUDGED if exchanges else Status.SKIPPED
     kinds: tuple[tuple[type[BaseException], Status], ...] = (
         (NotAsked, Status.NOT_ASKED),
         (NoReply, Status.NO_REPLY),
         (BrokenValidator, Status.BROKEN_VALIDATOR),
         (Misuse, Status.MISUSED),
-        (pytest.skip.Exception, Status.NOT_JUDGED if exchanges else Status.SKIPPED),
+        (pytest.skip.Exception, unjudged),
+        (pytest.xfail.Exception, unjudged),
         (pytest.exit.Exception, cut),
         (KeyboardInterrupt, cut),
         (BaseException, Status.FAILED),
@@ -236,4 +302,8 @@ def _first_line(error: BaseException | None) -> str:
     if isinstance(error, pytest.exit.Exception | KeyboardInterrupt):
         return "the run stopped"
     text = next(iter(str(error).splitlines()), "")
-    return text if isinstance(error, pytest.skip.Exception | LLMCallError) else f"{type(error).__name__}: {text}"
+    return (
+        text
+        if isinstance(error, pytest.skip.Exception | pytest.xfail.Exception | LLMCallError)
+        else f"{type(error).__name__}: {text}"
+    )

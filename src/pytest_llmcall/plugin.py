@@ -178,7 +178,10 @@ def pytest_runtest_makereport(
 
 
 def _is_ours(kind: type[BaseException]) -> bool:
-    return any(each.__module__ == "pytest_llmcall.errors" for each in kind.__mro__)
+    # What a task group raises may hold what is ours.
+    return issubclass(kind, BaseExceptionGroup) or any(
+        each.__module__ == "pytest_llmcall.errors" for each in kind.__mro__
+    )
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

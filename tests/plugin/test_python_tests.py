@@ -19,7 +19,8 @@ Write = Callable[[str, str], Path]
 Outcomes = Callable[[], dict[str, dict[str, Any]]]
 
 HEAD = """\
-import asyncio, threading
+import asyncio, copy, pickle, threading
+from dataclasses import asdict, replace
 import pytest
 from pytest_llmcall import Ending, Misuse, TimedOut, Verdict, validators as v
 """
@@ -54,6 +55,16 @@ def forgetful(llm):
 
 async def test_fixture_forgets(forgetful):
     pass
+
+async def test_forgets_to_await_a_repeat(llm):
+    llm.repeat(3, "capital of France", check=v.contains("Rome"))
+
+async def test_forgets_to_await_a_check(llm):
+    reply = await llm("capital of France")
+    llm.check(reply, v.contains("Rome"))
+
+async def test_reads_from_a_call(llm):
+    assert llm("capital of France").text == "Paris"
 
 async def test_leaves_it_under_way(llm):
     task = asyncio.ensure_future(llm("a hang"))
@@ -107,6 +118,9 @@ def test_asynchronous_check_sync(llm):
 async def test_refusal_that_nobody_looks_at(llm):
     await llm("a refusal")
 
+def test_refusal_that_nobody_looks_at_sync(llm):
+    print(llm.sync("a refusal"))
+
 async def test_refusal_that_is_read(llm):
     assert (await llm("a refusal")).ending is Ending.REFUSAL
 
@@ -140,6 +154,31 @@ async def test_awaits_twice(llm):
     call = llm("capital of France")
     assert await call is await call
 
+async def test_group_passes(llm):
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(llm("capital of France")) for _ in range(2)]
+    assert [task.result().text for task in tasks] == ["Paris", "Paris"]
+
+@pytest.mark.xfail(reason="known")
+async def test_group_brings_no_reply(llm):
+    async with asyncio.TaskGroup() as group:
+        group.create_task(llm("a hang", timeout=5))
+
+async def test_fails_before_it_awaits_the_second(llm):
+    one, two = llm("capital of Italy"), llm("capital of France")
+    (await one).check(v.contains("Rome"))
+    await two
+
+async def test_skips_before_it_awaits(llm):
+    call = llm("capital of France")
+    pytest.skip("not today")
+
+async def test_copies_are_replies(llm):
+    reply = await llm("a refusal")
+    for copied in (copy.copy(reply), copy.deepcopy(reply), pickle.loads(pickle.dumps(reply)), replace(reply, turns=9)):
+        assert copied.ending is Ending.REFUSAL
+    assert asdict(reply)["text"] == reply.text
+
 async def test_gives_up_waiting(llm):
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(llm("a hang"), 2)
@@ -154,17 +193,24 @@ PASSED = {
     "test_expects_a_timeout",
     "test_awaits_twice",
     "test_gives_up_waiting",
+    "test_group_passes",
+    "test_copies_are_replies",
 }
 FAILED = {
     "test_fails_check",
     "test_fails_assert",
     "test_asynchronous_check",
     "test_refusal_that_nobody_looks_at",
+    "test_refusal_that_nobody_looks_at_sync",
     "test_refusal_that_is_checked",
+    "test_fails_before_it_awaits_the_second",
 }
 MISUSED = {
     "test_forgets_to_await",
     "test_forgets_in_a_plain_function",
+    "test_forgets_to_await_a_repeat",
+    "test_forgets_to_await_a_check",
+    "test_reads_from_a_call",
     "test_leaves_it_under_way",
     "test_sync_in_a_coroutine",
     "test_sync_in_a_thread",
@@ -173,7 +219,7 @@ MISUSED = {
     "test_checks_with_a_text",
     "test_asynchronous_check_needs_await",
 }
-NO_REPLY = {"test_hangs", "test_hangs_and_is_expected_to_fail"}
+NO_REPLY = {"test_hangs", "test_hangs_and_is_expected_to_fail", "test_group_brings_no_reply"}
 ERRORS = MISUSED | NO_REPLY | {"test_broken_check"}
 
 
@@ -194,7 +240,7 @@ def test_each_test_ends_in_its_one_right_way(
     result = run("-rA", "--junitxml=junit.xml", "--llm-concurrency", concurrency)
 
     # The test whose fixture forgot has passed, and its teardown is the error.
-    result.assert_outcomes(passed=len(PASSED) + 1, failed=len(FAILED), errors=len(ERRORS) + 1, skipped=2, xfailed=1)
+    result.assert_outcomes(passed=len(PASSED) + 1, failed=len(FAILED), errors=len(ERRORS) + 1, skipped=3, xfailed=1)
     for word, names in (("PASSED", PASSED), ("FAILED", FAILED), ("ERROR", ERRORS | {"test_fixture_forgets"})):
         for name in names:
             result.stdout.fnmatch_lines([f"{word} test_asks.py::{name}*"])
@@ -212,7 +258,10 @@ def _the_terminal_shows_reasons(result: pytest.RunResult) -> None:
         [_place("test_leaves_it_under_way") + "this call was still under way when the test ended: await it"],
         ["*Misuse: llm.sync() was called inside a coroutine: write `await llm(*"],
         ["*Misuse: llm.sync() was called in *a thread of the test's: write `await llm(*"],
-        ["*exactly one of prompt and messages, this one has both; a tool must be a text*"],
+        ["*exactly one of prompt and messages, this one has both; timeout must be *; a tool must be a text*"],
+        [_place("test_forgets_to_await_a_repeat") + "these calls were never awaited*write `await llm.repeat(*"],
+        [_place("test_forgets_to_await_a_check", after=2) + "this check was never awaited*write `await llm.check(*"],
+        ["*Misuse: `.text` was read from a call, not from its reply; write `(await llm(*"],
         ["*Misuse: a check without validators cannot say no*"],
         ["*Misuse: 'Paris' is no validator*v.contains*"],
         ["*broken validator 'crashes'*TypeError*", "*yes contains:*"],
@@ -229,9 +278,9 @@ def _the_terminal_shows_reasons(result: pytest.RunResult) -> None:
     result.stdout.no_fnmatch_line("*pytest_llmcall/*.py:*")
 
 
-def _place(function: str) -> str:
+def _place(function: str, *, after: int = 1) -> str:
     lines = ENDINGS.splitlines()
-    return f"*test_asks.py:{next(at for at, line in enumerate(lines, start=2) if f'{function}(' in line)}: "
+    return f"*test_asks.py:{next(at for at, line in enumerate(lines, start=1) if f'{function}(' in line) + after}: "
 
 
 def _forgotten(function: str) -> str:
@@ -259,6 +308,7 @@ def _the_disk_agrees(kept: dict[str, dict[str, Any]]) -> None:
         "test_fails_as_expected": "failed",
         "test_skips_after_the_reply": "not judged",
         "test_needs_what_is_not_there": "skipped",
+        "test_skips_before_it_awaits": "skipped",
     }
     assert [each["passed"] for each in kept["test_fails_check"]["verdicts"]] == [False, True, False]
     assert all(Path(each["tape"]).is_file() for each in kept["test_passes"]["calls"])
@@ -458,9 +508,9 @@ def test_other_runners_run_the_same_tests(run: Run, write: Write, outcomes: Outc
 def test_workers_of_xdist_run_tests_that_ask(run: Run, write: Write, outcomes: Outcomes) -> None:
     write("test_asks.py", ENDINGS)
     result = run("-n", "2", "-k", "passes or fails_assert or forgets_to_await", "-rA")
-    result.assert_outcomes(passed=2, failed=1, errors=1)
+    result.assert_outcomes(passed=3, failed=1, errors=3)
     result.stdout.fnmatch_lines(["* misused * test_asks.py::test_forgets_to_await"])
-    assert len(outcomes()) == 4
+    assert len(outcomes()) == 7
 
 
 def test_exitfirst_says_which_calls_were_cut(run: Run, write: Write, outcomes: Outcomes, model: ScriptedModel) -> None:
