@@ -163,6 +163,23 @@ def noted_start() -> None:
     everything()
 
 
+def noted_prompt() -> None:
+    note(f"up {os.getpid()}")
+    prompt = read_prompt()
+    note(f"asked {prompt}")
+    everything(prompt)
+
+
+def noted_prompt_after_a_slow_start() -> None:
+    time.sleep(1.2)
+    noted_prompt()
+
+
+def noted_prompt_and_an_orphan() -> None:
+    orphan()
+    noted_prompt()
+
+
 def ends_when_two_are_up() -> None:
     note("up")
     init()
