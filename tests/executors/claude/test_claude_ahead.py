@@ -227,6 +227,7 @@ def test_no_more_begin_ahead_than_there_is_room_for(fake: Asking) -> None:
             await slots[name].wait()
             async with ahead.begun(call):
                 asked.append(name)
+                await end.wait()
 
     async def main() -> None:
         async with anyio.create_task_group() as tasks:
@@ -240,11 +241,11 @@ def test_no_more_begin_ahead_than_there_is_room_for(fake: Asking) -> None:
             slots["a"].set()
             await anyio.wait_all_tasks_blocked()
             assert (counted.begun, asked) == (["a", "b", "d", "c"], ["d", "a"])
-            slots["b"].set()
-            slots["c"].set()
+            for event in (slots["b"], slots["c"], end):
+                event.set()
         assert sorted(counted.ended) == ["a", "b", "c", "d"]
 
-    counted, asked = Counted(), list[str]()
+    counted, asked, end = Counted(), list[str](), anyio.Event()
     slots = {name: anyio.Event() for name in "abcd"}
     ahead = Ahead(counted.begin, most=2)
     anyio.run(main)
