@@ -191,7 +191,7 @@ def test_a_model_without_an_executor_is_an_error_that_says_what_to_write() -> No
         return f"{caught.value} {caught.value.remedy} {caught.value.scope}"
 
     assert (
-        run(main) == "no executor for the model 'gpt-4o' this version asks Claude models only: write max/<model> call"
+        run(main) == "no executor for the model 'gpt-4o' write max/<model> for a Claude model call"
     )
 
 

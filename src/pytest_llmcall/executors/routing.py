@@ -30,7 +30,7 @@ class Router:
                 f"no executor for the model {call.model!r}",
                 scope="call",
                 attempts=0,
-                remedy="this version asks Claude models only: write max/<model>",
+                remedy="write max/<model> for a Claude model",
             )
         if reason:
             remedy = "leave it out, or ask a model that can"
