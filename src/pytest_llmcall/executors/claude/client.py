@@ -7,6 +7,7 @@ import math
 import os
 import time
 import uuid
+from collections import ChainMap
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -30,6 +31,7 @@ from pytest_llmcall.executors.claude.login import login_settings
 from pytest_llmcall.executors.claude.process import Finished, Grace, Launch, Started, started_process
 from pytest_llmcall.executors.claude.relapse import Relapse
 from pytest_llmcall.executors.claude.stream import Event, Transcript
+from pytest_llmcall.executors.claude.sweeper import Sweeper
 from pytest_llmcall.executors.claude.traces import log_folder, read_logs, remove_logs
 from pytest_llmcall.executors.claude.workspace import Workspace, make_workspace, read_files, remove_folder
 from pytest_llmcall.executors.models import parse_model
@@ -80,6 +82,7 @@ class ClaudeCLI:
         # More start-ups at once than cores only make each of them slower.
         cores = max(1, os.cpu_count() or 1)
         self._startup = anyio.Semaphore(cores)
+        self._sweeper = Sweeper()
         self._ahead = Ahead(self._begin, most=min(cores, ahead))
 
     def prepare(self, call: Call) -> AbstractAsyncContextManager[None]:
@@ -142,7 +145,7 @@ class ClaudeCLI:
         since = time.monotonic()
         async with self._workspace(call) as (space, logs), AsyncExitStack() as held:
             launch = self._launch(call, space)
-            process = started_process(launch, startup=self._startup, registry=self._guardian)
+            process = started_process(launch, startup=self._startup, registry=self._guardian, sweeper=self._sweeper)
             with self._explaining(launch.cwd, since):
                 started = await held.enter_async_context(process)
             yield _Begun(process=started, work=space.work, logs=logs, since=since)
@@ -201,16 +204,14 @@ class ClaudeCLI:
         with anyio.CancelScope(shield=True):
             login = login_settings(os.environ, self._environment)
             space = await to_thread.run_sync(partial(make_workspace, call, run_id=self._run_id, login=login))
-        logs = log_folder(space.work, {**os.environ, **self._environment})
+        logs = log_folder(space.work, ChainMap(self._environment, os.environ))
         if self._guardian:
-            self._guardian.register_folder(space.root)
-            self._guardian.register_folder(logs)
+            self._guardian.register_folder(space.root, logs)
         try:
             yield space, logs
         finally:
             with anyio.CancelScope(shield=True):
-                await to_thread.run_sync(remove_folder, space.root)
-                await to_thread.run_sync(remove_logs, logs)
+                await to_thread.run_sync(_remove, space.root, logs)
 
     def _open_tape(self, call: Call) -> Tape:
         if self._tapes is None:
@@ -248,6 +249,11 @@ class _Evidence:
     def stderr(self, chunk: bytes) -> None:
         """Take some bytes of stderr."""
         self._tape.stderr(chunk)
+
+
+def _remove(root: Path, logs: Path) -> None:
+    remove_folder(root)
+    remove_logs(logs)
 
 
 def _for_now(error: NoReply) -> InfrastructureError:

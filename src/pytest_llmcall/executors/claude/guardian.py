@@ -69,11 +69,11 @@ class Guardian:
             self._groups.discard(group)
             self._say(f"-{group}")
 
-    def register_folder(self, path: Path) -> None:
-        """Have a folder removed when pytest is gone."""
+    def register_folder(self, *paths: Path) -> None:
+        """Have folders removed when pytest is gone."""
         with self._lock:
-            self._folders.add(os.fspath(path))
-            self._say(f"@{path}")
+            self._folders.update(map(os.fspath, paths))
+            self._say(*(f"@{path}" for path in paths))
 
     def close(self) -> None:
         """End the guardian; it sweeps the run's marks and removes the registered folders first."""

@@ -11,29 +11,30 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import psutil
 
-_PROC: Final = Path("/proc")
+_PROC: Final = "/proc"
 _ROUNDS: Final = 20  # a process may fork while it is being ended; each round finds the children of the last
 _ROUND_S: Final = 0.05
 
 
-def marked(mark: str, value: str) -> list[int]:
-    """Return the processes whose environment holds a mark, but for this one."""
-    wanted = f"{mark}={value}"
-    environments = _environments_from_proc(wanted) if sys.platform == "linux" else _environments_from_psutil()
-    return [pid for pid, found in environments if wanted in found and pid != os.getpid()]
+def marked(mark: str, *values: str) -> list[int]:
+    """Return the processes whose environment holds a mark with one of some values, but for this one."""
+    wanted = {f"{mark}={value}" for value in values}
+    environments = _environments_from_proc(mark) if sys.platform == "linux" else _environments_from_psutil()
+    return [pid for pid, found in environments if not wanted.isdisjoint(found) and pid != os.getpid()]
 
 
-def end_marked(mark: str, value: str) -> list[int]:
-    """Kill every process that bears a mark; return those that are still there, which should be none."""
+def end_marked(mark: str, *values: str) -> list[int]:
+    """Kill every process that bears one of some marks; return those that are still there, which should be none."""
     left: list[int] = []
     for _ in range(_ROUNDS):
-        left = marked(mark, value)
+        left = marked(mark, *values)
         if not left:
             return []
         for pid in left:
@@ -114,13 +115,14 @@ def _session(pid: int) -> int | None:
         return None
 
 
-def _environments_from_proc(wanted: str) -> Iterator[tuple[int, list[str]]]:
-    needle = wanted.encode()
+def _environments_from_proc(mark: str) -> Iterator[tuple[int, list[str]]]:
+    needle = f"{mark}=".encode()
     for name in os.listdir(_PROC):  # noqa: PTH208 - a Path for each process costs more than reading it
         if not name.isdecimal():
             continue
         try:
-            content = (_PROC / name / "environ").read_bytes()
+            with FileIO(f"{_PROC}/{name}/environ") as file:
+                content = file.readall()
         except OSError:
             continue
         if needle in content:

@@ -21,16 +21,15 @@ import anyio
 from anyio import to_thread
 from anyio.abc import Process
 
-from pytest_llmcall.executors.claude.environment import CALL_MARK
 from pytest_llmcall.executors.claude.leftovers import (
     cpu_seconds,
     end_family,
-    end_marked,
     family,
     remove_socket,
     signal_group,
 )
 from pytest_llmcall.executors.claude.stream import Event, LineFramer, LineTooLongError, Transcript, parse_line
+from pytest_llmcall.executors.claude.sweeper import Sweeper
 
 REAP_S: Final = 5.0
 STARTUP_S: Final = 5.0  # a slow MCP server must not keep the others from starting
@@ -156,6 +155,7 @@ async def run_process(
     startup: anyio.Semaphore,
     evidence: Evidence | None = None,
     registry: Registry | None = None,
+    sweeper: Sweeper | None = None,
 ) -> Finished:
     """Run one process to its end, and return how it ended. Nothing of it is left, also if this is cancelled.
 
@@ -165,17 +165,18 @@ async def run_process(
         startup: Bounds how many processes start at once; waiting for it does not count.
         evidence: Takes the raw lines.
         registry: Hears of the process group.
+        sweeper: Ends what the process leaves; shared, it looks for that of many processes at once.
 
     Raises:
         OSError: The process cannot be started.
     """
-    async with started_process(launch, startup=startup, registry=registry) as started:
+    async with started_process(launch, startup=startup, registry=registry, sweeper=sweeper) as started:
         return await started.to_the_end(transcript, evidence)
 
 
 @asynccontextmanager
 async def started_process(
-    launch: Launch, *, startup: anyio.Semaphore, registry: Registry | None = None
+    launch: Launch, *, startup: anyio.Semaphore, registry: Registry | None = None, sweeper: Sweeper | None = None
 ) -> AsyncIterator[Started]:
     """Start a process, which is told nothing before `to_the_end`; whatever is left of it at the end is ended.
 
@@ -197,7 +198,7 @@ async def started_process(
     except BaseException:
         startup.release()
         raise
-    started = Started(process, launch, startup)
+    started = Started(process, launch, startup, sweeper or Sweeper())
     try:
         if registry:
             registry.register(process.pid)
@@ -211,9 +212,10 @@ async def started_process(
 class Started:
     """A process that has been started: the rest of its life."""
 
-    def __init__(self, process: Process, launch: Launch, startup: anyio.Semaphore) -> None:
+    def __init__(self, process: Process, launch: Launch, startup: anyio.Semaphore, sweeper: Sweeper) -> None:
         self.process = process
         self._launch = launch
+        self._sweeper = sweeper
         self._startup: anyio.Semaphore | None = startup
         self._transcript = Transcript()
         self._evidence: Evidence | None = None
@@ -222,6 +224,7 @@ class Started:
         self._exited = anyio.Event()
         self._drained = anyio.Event()
         self._fault: BaseException | None = None
+        self._is_swept = False
         self._is_over = False
 
     def started_up(self) -> None:
@@ -274,7 +277,8 @@ class Started:
             if process.returncode is None:
                 await end_tree(process, grace=self._launch.grace.cancel_s)
             await self._sweep(process)
-            remove_socket(process.pid)
+            if process.returncode != 0:
+                remove_socket(process.pid)
             with anyio.move_on_after(REAP_S):
                 await process.aclose()
 
@@ -362,8 +366,12 @@ class Started:
         self.started_up()
 
     async def _sweep(self, process: Process) -> None:
+        """End what is left when the process has ended: nobody is there then who could start more."""
+        if self._is_swept:
+            return
         signal_group(process.pid, signal.SIGKILL)
-        await to_thread.run_sync(end_marked, CALL_MARK, self._launch.call_id)
+        await self._sweeper.end(self._launch.call_id)
+        self._is_swept = True
 
 
 async def end_tree(process: Process, *, grace: float) -> None:

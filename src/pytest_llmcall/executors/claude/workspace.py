@@ -72,6 +72,7 @@ def read_files(folder: Path) -> dict[str, str | None]:
 
 def remove_folder(root: Path) -> None:
     """Remove a folder, also where a tool took our permission away; what cannot be removed is left to the guardian."""
+    shutil.rmtree(root, ignore_errors=True)
     if not root.exists():
         return
     for folder, names, _ in os.walk(root):
