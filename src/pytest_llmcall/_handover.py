@@ -128,6 +128,7 @@ class ElsewhereExecutor:
     def __init__(self, thread: ExecutorThread, inner: Executor) -> None:
         self._thread = thread
         self._inner = inner
+        self._under_way: dict[int, concurrent.futures.Future[Reply]] = {}
 
     async def execute(self, call: Call) -> Reply:
         """Return the reply; cancelling this cancels the call, which ends its processes."""
@@ -135,7 +136,16 @@ class ElsewhereExecutor:
             future = self._thread.submit(self._inner.execute, call)
         except RuntimeError as error:
             raise NotAsked(ENDING) from error
-        return await result_of(future)
+        self._under_way[id(call)] = future
+        try:
+            return await result_of(future)
+        finally:
+            del self._under_way[id(call)]
+
+    def give_up(self, call: Call) -> None:
+        """Cancel a call whose own loop may never run again."""
+        if future := self._under_way.get(id(call)):
+            future.cancel()
 
 
 async def result_of(future: concurrent.futures.Future[T]) -> T:

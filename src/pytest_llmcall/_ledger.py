@@ -39,6 +39,10 @@ class Prepared(Protocol):
         """Whether it has begun and not ended."""
         ...
 
+    def give_up(self) -> None:
+        """End what is under way; nobody will await it."""
+        ...
+
 
 class QueueClock:
     """Counts the seconds in which at least one call of an item waited for a slot; any thread may use it."""

@@ -29,6 +29,7 @@ from pytest_llmcall.reply import Reply
 from pytest_llmcall.reports.evidence import RunFolder, open_run, run_name
 
 if TYPE_CHECKING:
+    from pytest_llmcall._handover import ElsewhereExecutor
     from pytest_llmcall.executors.estimates import PriceList
     from pytest_llmcall.executors.litellm_api import LiteLLMAPI
     from pytest_llmcall.executors.purse import Purse
@@ -101,7 +102,7 @@ class Session:
         self.identity = identity
         self._ending = ExitStack()
         self._purse: Purse | None = None
-        self._executor: Executor | None = None
+        self._executor: ElsewhereExecutor | None = None
         self._folder: RunFolder | None = None
         self._asked: set[int] = set()
         self.kept: list[dict[str, Any]] = []
@@ -260,6 +261,11 @@ class Session:
             f"llmcall: model {model}; at most {self.concurrency} call{'s' * (self.concurrency > 1)} in flight",
             f"llmcall: evidence in {shown_path(self.folder.path, rootdir)}",
         ]
+
+    def give_up(self, call: Call) -> None:
+        """End a call that is under way and that nobody waits for any more."""
+        if self._executor is not None:
+            self._executor.give_up(call)
 
     def was_asked(self, call: Call) -> bool:
         """Return whether a call that is still held had its slot, and was within the budget."""

@@ -150,3 +150,37 @@ def test_passes(reply):
     run("--llm-concurrency", concurrency).assert_outcomes(passed=1, errors=1)
     found = [(line["status"], len(line["calls"]), len(line["verdicts"])) for line in _lines(pytester.path)]
     assert found == [("passed", 1, 1), ("failed", 0, 1)]
+
+
+@pytest.mark.usefixtures("script")
+def test_a_call_that_is_left_alone_keeps_no_slot_where_its_loop_only_rests(
+    run: Run, write: Write, pytester: pytest.Pytester, concurrency: str
+) -> None:
+    write("pytest.ini", "[pytest]\nanyio_mode = auto\n")
+    write(
+        "test_loops.py",
+        HEAD
+        + """
+import asyncio
+from pathlib import Path
+
+@pytest.fixture(scope="module")
+def anyio_backend():
+    return "asyncio"
+
+@pytest.fixture(scope="module")
+async def keeps_the_loop(): ...
+
+@pytest.mark.llm(exclusive=True)
+async def test_leaves(llm, keeps_the_loop):
+    asyncio.ensure_future(llm("a hang"))
+    while not list(Path(".llmcall").glob("runs/*/tapes/*")):
+        await asyncio.sleep(0.05)
+
+def test_plain(llm):
+    assert llm.sync("capital of France").text == "Paris"
+""",
+    )
+    run("--llm-concurrency", concurrency).assert_outcomes(passed=1, errors=1)
+    left = next(line for line in _lines(pytester.path) if "test_leaves" in line["nodeid"])
+    assert (left["status"], left["attempts"], left["cost_usd"]) == ("misused", 1, None)

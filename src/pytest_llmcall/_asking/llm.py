@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any, Final, TypedDict, TypeVar, Unpack
@@ -25,7 +25,6 @@ from pytest_llmcall.verdict import CheckFailed, Validator, Verdict, describe
 # A test's traceback shows the test's frames: pytest hides those of modules that say so.
 __tracebackhide__ = True
 
-T = TypeVar("T")
 P = TypeVar("P", bound=Pending[Any])
 
 _OF_REPLIES: Final = frozenset({"check", *(each.name for each in fields(Reply))})
@@ -58,6 +57,7 @@ class Handle(Pending[AskedReply]):
         self._desk = desk
         self._ledger = ledger
         self._call = call
+        self._booked: tuple[Ledger, int] | None = None
 
     def __repr__(self) -> str:
         return f"<llm call {self._call.prompt!r:.60} made at {self.place}{'' if self.was_awaited else ', not awaited'}>"
@@ -72,9 +72,16 @@ class Handle(Pending[AskedReply]):
         """Seconds that one attempt may take."""
         return self._call.timeout
 
+    def give_up(self) -> None:
+        """End the call if it is under way."""
+        if self._booked and self.is_under_way:
+            self._desk.session.give_up(self._call)
+            self._cut(*self._booked)
+
     async def _ask(self) -> AskedReply:
         session, ledger = self._desk.session, self._of_who_asks()
         number = ledger.open(self._call)
+        self._booked = ledger, number
         try:
             reply = await session.asking(ledger.clock).execute(self._call)
         except NoReply as error:
@@ -82,13 +89,16 @@ class Handle(Pending[AskedReply]):
             # Of its way through the executors only the evidence tells more than its text.
             raise error.with_traceback(None) from None
         except BaseException:
-            if session.was_asked(self._call):
-                ledger.cut(number)
+            self._cut(ledger, number)
             raise
         ledger.close(number, reply=reply)
         answer = asked(reply, Book(self._desk, self.place, self._call.timeout))
         ledger.replies.append(answer)
         return answer
+
+    def _cut(self, ledger: Ledger, number: int) -> None:
+        if self._desk.session.was_asked(self._call):
+            ledger.cut(number)
 
     def _of_who_asks(self) -> Ledger:
         try:
@@ -137,7 +147,7 @@ class LLM:
         Raises:
             Misuse: The arguments cannot be asked so, or this code belongs to no test.
         """
-        return self._booked(self._handle(prompt, options))
+        return self._kept(self._handle(prompt, options))
 
     def sync(self, prompt: str | None = None, **options: Unpack[Options]) -> AskedReply:
         """Return the reply to a call; for tests and fixtures that are plain functions. They overlap all the same.
@@ -161,11 +171,9 @@ class LLM:
             raise Misuse(f"llm.check(…) judges replies, not {reply!r:.80}")
         place = calling_place()
         book = reply.book if isinstance(reply, AskedReply) else None
-        return self._prepared(
-            partial(_check, reply, validators_of(checks), book or Book(self._desk, place, None)),
-            place=place,
-            forgotten="this check was never awaited, so nothing was judged: write `await llm.check(…)`",
-        )
+        start = partial(_check, reply, validators_of(checks), book or Book(self._desk, place, None))
+        forgotten = "this check was never awaited, so nothing was judged: write `await llm.check(…)`"
+        return self._kept(Pending(start, place=place, forgotten=forgotten))
 
     def repeat(
         self,
@@ -194,11 +202,9 @@ class LLM:
         checks = tuple(check) if isinstance(check, list | tuple) else (check,)
         validators = validators_of(checks)
         handles = [self._handle(prompt, options, sample=sample) for sample in range(times)]
-        return self._prepared(
-            partial(_repeat, self._desk, handles, validators, pass_rate),
-            place=handles[0].place,
-            forgotten="these calls were never awaited, so nothing was asked: write `await llm.repeat(…)`",
-        )
+        start = partial(_repeat, self._desk, handles, validators, pass_rate)
+        forgotten = "these calls were never awaited, so nothing was asked: write `await llm.repeat(…)`"
+        return self._kept(Pending(start, place=handles[0].place, forgotten=forgotten, parts=handles))
 
     def _handle(self, prompt: str | None, options: Options, *, sample: int = 0) -> Handle:
         place = calling_place()
@@ -210,10 +216,7 @@ class LLM:
         call = make_call(prompt, messages, own, self._desk.defaults(), path=place.path, sample=sample)
         return Handle(self._desk, ledger, self._desk.completed(call), place)
 
-    def _prepared(self, start: Callable[[], Coroutine[Any, Any, T]], *, place: Source, forgotten: str) -> Pending[T]:
-        return self._booked(Pending(start, place=place, forgotten=forgotten))
-
-    def _booked(self, pending: P) -> P:
+    def _kept(self, pending: P) -> P:
         self._desk.ledger().handles.append(pending)
         return pending
 
@@ -294,11 +297,11 @@ def _refuse_in_coroutine(what: str, instead: str) -> None:
 def _event_loop_runs() -> bool:
     if asyncio._get_running_loop() is not None:  # noqa: SLF001 - get_running_loop() raises instead of answering
         return True
-    sniffio = sys.modules.get("sniffio")
-    if sniffio is None:
+    trio = sys.modules.get("trio")
+    if trio is None:
         return False
     try:
-        sniffio.current_async_library()
-    except sniffio.AsyncLibraryNotFoundError:
+        trio.lowlevel.current_task()
+    except RuntimeError:  # not sniffio: it still says trio while a shared loop of anyio's waits for its next test
         return False
     return True

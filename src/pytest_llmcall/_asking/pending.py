@@ -6,7 +6,7 @@ import asyncio
 import concurrent.futures
 import os
 import sys
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -28,17 +28,26 @@ class Pending(Coroutine[Any, Any, T_co]):
     It has a coroutine's methods, so that task groups and `asyncio.create_task` take it.
     """
 
-    def __init__(self, start: Callable[[], Coroutine[Any, Any, T_co]], *, place: Source, forgotten: str) -> None:
+    def __init__(
+        self,
+        start: Callable[[], Coroutine[Any, Any, T_co]],
+        *,
+        place: Source,
+        forgotten: str,
+        parts: Sequence[Pending[Any]] = (),
+    ) -> None:
         """Prepare it.
 
         Args:
             start: What happens.
             place: Where the test prepared it.
             forgotten: What is wrong if nobody awaits it.
+            parts: What it awaits in turn.
         """
         self.place = place
         self.forgotten = forgotten
         self._start = start
+        self._parts = parts
         self._result: concurrent.futures.Future[T_co] | None = None
         self._steps: dict[object, Coroutine[Any, Any, T_co]] = {}
 
@@ -54,6 +63,11 @@ class Pending(Coroutine[Any, Any, T_co]):
 
     def __await__(self) -> Generator[Any, Any, T_co]:
         return self.answer().__await__()
+
+    def give_up(self) -> None:
+        """End what is under way: no test waits for it any more, and its loop may never run again."""
+        for each in self._parts:
+            each.give_up()
 
     def send(self, value: Any) -> Any:
         """Go on, as a coroutine does."""
