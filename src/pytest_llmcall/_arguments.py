@@ -12,7 +12,7 @@ from typing import Any, Final
 from pytest_llmcall import _casefile
 from pytest_llmcall.call import Call
 from pytest_llmcall.errors import Misuse
-from pytest_llmcall.validators.base import unknown
+from pytest_llmcall.validators.wording import unknown
 
 # A test's traceback shows the test's frames: pytest hides those of modules that say so.
 __tracebackhide__ = True

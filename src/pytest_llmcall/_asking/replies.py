@@ -14,9 +14,9 @@ from pytest_llmcall.call import Call
 from pytest_llmcall.case import CustomCheck
 from pytest_llmcall.errors import Misuse, Source
 from pytest_llmcall.reply import Ending, Reply
-from pytest_llmcall.validators.base import cut
 from pytest_llmcall.validators.custom import bind_custom
 from pytest_llmcall.validators.judging import COMPLETED, Judgement, judge_all
+from pytest_llmcall.validators.wording import cut
 from pytest_llmcall.verdict import CheckFailed, Validator, Verdict, describe
 
 # A test's traceback shows the test's frames: pytest hides those of modules that say so.

@@ -12,7 +12,7 @@ from pytest_llmcall._casefile.reading import read_list
 from pytest_llmcall.case import CustomCheck
 from pytest_llmcall.errors import Problem, Source
 from pytest_llmcall.reply import MISSING
-from pytest_llmcall.validators.base import nearest_of
+from pytest_llmcall.validators.wording import nearest_of
 from pytest_llmcall.verdict import Validator
 
 Check = Validator | CustomCheck

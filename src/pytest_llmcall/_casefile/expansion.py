@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pytest_llmcall.validators.base import unknown
+from pytest_llmcall.validators.wording import unknown
 
 _SPOT: Final = re.compile(r"\$\$\{|\$\{(?P<variable>[^}]*)\}|\{\{\s*(?P<value>[^{}]*?)\s*\}\}")
 

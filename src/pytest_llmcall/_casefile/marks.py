@@ -9,7 +9,7 @@ from pytest_llmcall._casefile.nodes import ListNode, MapNode, Node, Scalar, desc
 from pytest_llmcall._casefile.problems import Code, Problems
 from pytest_llmcall._casefile.reading import read_list, read_text
 from pytest_llmcall.case import Mark
-from pytest_llmcall.validators.base import unknown
+from pytest_llmcall.validators.wording import unknown
 
 _NEEDS: Final = ("tools", "judge", "capable-model", "network")
 _NEED_OF: Final = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|command:[^\s/]+|command:/\S+")

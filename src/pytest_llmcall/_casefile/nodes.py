@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pytest_llmcall.validators.base import quote
+from pytest_llmcall.validators.wording import quote
 
 EXPANDED_LIMIT: Final = 32 * 1024 * 1024
 """The most that a file may hold once its aliases are followed, in characters; a value itself counts as 16."""

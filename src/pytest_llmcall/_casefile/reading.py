@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from pytest_llmcall._casefile.nodes import ListNode, MapNode, Node, Scalar, describe
 from pytest_llmcall._casefile.problems import Code, Problems
-from pytest_llmcall.validators.base import unknown
+from pytest_llmcall.validators.wording import unknown
 
 
 def read_text(node: Node, what: str, problems: Problems, *, may_be_empty: bool = False) -> str | None:

@@ -1,4 +1,4 @@
-"""What built-in validators share: typed parameters that are checked when a validator is made, and the words of reasons.
+"""What built-in validators share: typed parameters that are checked when a validator is made.
 
 A validator is a frozen pydantic dataclass that derives from `BuiltIn`, names itself in `name`, says in a `Kind` what
 each parameter must be, and answers in `judge`. It never raises to say no.
@@ -6,8 +6,6 @@ each parameter must be, and answers in `judge`. It never raises to say no.
 
 from __future__ import annotations
 
-import difflib
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, ClassVar, Final, Self, get_type_hints
@@ -17,10 +15,8 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from pytest_llmcall.errors import LLMCallError
 from pytest_llmcall.reply import Reply
+from pytest_llmcall.validators.wording import show, unknown
 from pytest_llmcall.verdict import Verdict
-
-EXCERPT: Final = 200
-"""Characters of a text that a reason shows at most."""
 
 PARAMETERS: Final = ConfigDict(strict=True, extra="forbid")
 """Parameters are never converted: `"3"` is not 3, and true is not 1."""
@@ -133,43 +129,3 @@ def _kind(cls: type[BuiltIn], name: str) -> str:
 def unfit(*problems: ParameterProblem) -> PydanticCustomError:
     """Return what a parameter's own check raises; paths are relative to the parameter."""
     return PydanticCustomError("unfit", "unfit", {"problems": problems})
-
-
-def nearest_of(word: str, known: Iterable[str]) -> str | None:
-    """Return the known word that is most like another, or None if none is like it."""
-    by_folded = {each.casefold(): each for each in known}
-    matches = difflib.get_close_matches(word.casefold(), by_folded, n=1)
-    return by_folded[matches[0]] if matches else None
-
-
-def unknown(what: str, word: str, known: Iterable[str]) -> str:
-    """Return the message for a word that is not known, with the nearest one and all known ones."""
-    known = tuple(known)
-    near = nearest_of(word, known)
-    hint = f" Did you mean {near!r}?" if near else ""
-    listed = f"Known: {', '.join(known)}" if known else "There are none"
-    return f"unknown {what} {word!r}.{hint} {listed}"
-
-
-def quote(text: str) -> str:
-    """Return a text in quotes, cut to `EXCERPT` characters; a cut is said."""
-    return repr(text) if len(text) <= EXCERPT else f"{text[:EXCERPT]!r} {_cut_note(text)}"
-
-
-def cut(text: str) -> str:
-    """Return a text without quotes, cut like `quote`."""
-    return text if len(text) <= EXCERPT else f"{text[:EXCERPT]} {_cut_note(text)}"
-
-
-def show(value: object) -> str:
-    """Return a value as JSON, cut like `quote`; what is not JSON is shown as Python does."""
-    try:
-        return cut(json.dumps(value, ensure_ascii=False))
-    except (TypeError, ValueError):
-        return cut(repr(value))
-    except RecursionError:
-        return "a value that is nested too deeply to be shown"
-
-
-def _cut_note(text: str) -> str:
-    return f"(cut: the first {EXCERPT} of {len(text):,} characters)"

@@ -16,8 +16,8 @@ from pytest_llmcall.case import CustomCheck
 from pytest_llmcall.errors import BrokenValidator, Source
 from pytest_llmcall.reply import Reply
 from pytest_llmcall.validators.answers import hint_for_bool, type_name
-from pytest_llmcall.validators.base import show
 from pytest_llmcall.validators.outcomes import is_cancellation, is_failure, passes_through, text_of
+from pytest_llmcall.validators.wording import show
 from pytest_llmcall.verdict import Verdict
 
 # Where a check crashed its own frames tell all: pytest hides those of modules that say so.

@@ -12,8 +12,9 @@ from pydantic import AfterValidator
 from pydantic.dataclasses import dataclass
 
 from pytest_llmcall.reply import Reply
-from pytest_llmcall.validators.base import PARAMETERS, BuiltIn, Flag, Kind, ParameterProblem, show, unfit
+from pytest_llmcall.validators.base import PARAMETERS, BuiltIn, Flag, Kind, ParameterProblem, unfit
 from pytest_llmcall.validators.json_text import NotJson, judged_value
+from pytest_llmcall.validators.wording import show
 from pytest_llmcall.verdict import Verdict
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NoReturn
 
 from pytest_llmcall.reply import MISSING, Reply
-from pytest_llmcall.validators.base import quote
+from pytest_llmcall.validators.wording import quote
 
 _FENCE: Final = re.compile(
     r"^[ ]{0,3}(`{3,}|~{3,})[ \t]*([^\s`]*)[^\n`]*\n(.*?)^[ ]{0,3}\1[`~]*[ \t]*\r?$", re.DOTALL | re.MULTILINE

@@ -5,15 +5,14 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from pytest_llmcall.errors import BrokenValidator
 from pytest_llmcall.reply import Ending, Reply
-from pytest_llmcall.validators import BUILT_IN
 from pytest_llmcall.validators.answers import broken, checked, encodable
-from pytest_llmcall.validators.base import cut
 from pytest_llmcall.validators.outcomes import is_cancellation, is_skip, run_ending, text_of
 from pytest_llmcall.validators.own_copy import own_copy
+from pytest_llmcall.validators.wording import cut
 from pytest_llmcall.verdict import Validator, Verdict
 
 # Where a check crashed its own frames tell all: pytest hides those of modules that say so.
@@ -21,8 +20,6 @@ __tracebackhide__ = True
 
 COMPLETED = "completed"
 """The name of the verdict on how a reply ended; it stands only where that was bad."""
-
-_OURS: Final = frozenset(BUILT_IN.values())
 
 Wait = Callable[[Coroutine[Any, Any, None]], object]
 
@@ -115,10 +112,16 @@ def _concluded(validators: Sequence[Validator], asked: Sequence[_Asked], reply: 
 
 def _ask(validator: Validator, reply: Reply) -> _Asked:
     try:
-        answer = validator.judge(reply if type(validator) in _OURS else own_copy(reply))
+        answer = validator.judge(reply if _is_built_in(validator) else own_copy(reply))
     except BaseException as error:
         return _from_error(validator, error)
     return answer if inspect.isawaitable(answer) else checked(validator, answer)
+
+
+def _is_built_in(validator: Validator) -> bool:
+    from pytest_llmcall.validators import BUILT_IN  # noqa: PLC0415 - pydantic takes long
+
+    return type(validator) in BUILT_IN.values()
 
 
 def _wait_for_all(validators: Sequence[Validator], asked: list[_Asked], wait: Wait, timeout: float | None) -> None:

@@ -17,8 +17,8 @@ from jsonschema.exceptions import ValidationError
 from jsonschema.protocols import Validator as SchemaValidator
 from jsonschema.validators import extend
 
-from pytest_llmcall.validators.base import cut
 from pytest_llmcall.validators.patterns import compile_pattern
+from pytest_llmcall.validators.wording import cut
 
 _CORE: Final = frozenset(
     (

@@ -14,11 +14,12 @@ from referencing import Resource
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
-from pytest_llmcall.validators.base import ParameterProblem, Path, cut, nearest_of
+from pytest_llmcall.validators.base import ParameterProblem, Path
 from pytest_llmcall.validators.formats import FORMATS
 from pytest_llmcall.validators.paths import format_path
 from pytest_llmcall.validators.schema_keywords import known_keywords, strict_checker
 from pytest_llmcall.validators.schema_sense import REFERENCES, At, accepts_everything, never_ends
+from pytest_llmcall.validators.wording import cut, nearest_of
 
 SHOWN_ERRORS: Final = 50
 """Errors of one value that a reason lists at most."""

@@ -15,7 +15,6 @@ from pydantic.dataclasses import dataclass
 
 from pytest_llmcall.reply import MISSING, Reply
 from pytest_llmcall.validators.base import (
-    EXCERPT,
     PARAMETERS,
     BuiltIn,
     Count,
@@ -24,10 +23,9 @@ from pytest_llmcall.validators.base import (
     ParameterError,
     ParameterProblem,
     Text,
-    quote,
-    show,
 )
 from pytest_llmcall.validators.patterns import Pattern, comparable, compile_pattern, matches_everything
+from pytest_llmcall.validators.wording import EXCERPT, quote, show
 from pytest_llmcall.validators.words import Words, can_be_seen, count_words
 from pytest_llmcall.verdict import Verdict
 

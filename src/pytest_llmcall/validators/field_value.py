@@ -11,19 +11,11 @@ from pydantic import Field as Bounds
 from pydantic.dataclasses import dataclass
 
 from pytest_llmcall.reply import MISSING, Reply
-from pytest_llmcall.validators.base import (
-    PARAMETERS,
-    BuiltIn,
-    Flag,
-    Kind,
-    ParameterError,
-    ParameterProblem,
-    Path,
-    show,
-)
+from pytest_llmcall.validators.base import PARAMETERS, BuiltIn, Flag, Kind, ParameterError, ParameterProblem, Path
 from pytest_llmcall.validators.json_text import NotJson, is_json, is_number, json_equal, judged_value, type_of
 from pytest_llmcall.validators.paths import JsonPath, format_path, look_up, parse_path
 from pytest_llmcall.validators.patterns import Pattern, comparable, compile_pattern, matches_everything
+from pytest_llmcall.validators.wording import show
 from pytest_llmcall.verdict import Verdict
 
 _TYPES: Final = "string, integer, number, boolean, array, object or null"
