@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -86,19 +86,26 @@ class Call:
 
     def as_json(self) -> dict[str, Any]:
         """Return the call as plain JSON values."""
-        plain: dict[str, Any] = json.loads(json.dumps(asdict(self), default=_plain))
+        plain: dict[str, Any] = json.loads(json.dumps(self, default=_plain))
         return plain
 
     def fingerprint(self) -> str:
         """Return the key of the call's tape: a digest of all that can change the reply (no limit of time or money)."""
-        content = {key: value for key, value in self.as_json().items() if key not in {"timeout", "max_cost_usd"}}
-        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
+        return fingerprint_of(self.as_json())
+
+
+def fingerprint_of(plain: Mapping[str, Any]) -> str:
+    """Return the fingerprint of a call that `as_json` made plain."""
+    content = {key: value for key, value in plain.items() if key not in {"timeout", "max_cost_usd"}}
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _plain(value: object) -> object:
     if isinstance(value, Mapping):
         return dict(value)
+    if isinstance(value, (Call, Message, McpServer, WorkFile)):
+        return {each.name: getattr(value, each.name) for each in fields(value)}
     if isinstance(value, Path):
         return str(value)
     msg = f"a call holds {type(value).__name__}, which is not JSON"

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 from urllib.parse import urlsplit, urlunsplit
 
-from pytest_llmcall.call import Call
+from pytest_llmcall.call import Call, fingerprint_of
 from pytest_llmcall.errors import ConfigurationError, InfrastructureError, NoReply, TimedOut
 from pytest_llmcall.reply import MISSING, Ending, Reply, ToolUse, Usage
 
@@ -121,14 +121,15 @@ class TapeFolder:
             ConfigurationError: The folder cannot be written.
             InfrastructureError: This process has too many open files.
         """
-        key = call.fingerprint()
+        plain = call.as_json()
+        key = fingerprint_of(plain)
         try:
             file, path, started = self._new_file(key[:16])
         except OSError as error:
             raise _unwritable(error) from error
         tape = Tape(file, path)
         about = {"executor": executor, "version": version, "started": started}
-        tape.header({**about, "fingerprint": key, "call": masked(call)})
+        tape.header({**about, "fingerprint": key, "call": masked(plain)})
         return tape
 
     def _new_file(self, key: str) -> tuple[FileIO, Path, str]:
@@ -186,9 +187,8 @@ def load_tape(path: Path) -> LoadedTape:
     )
 
 
-def masked(call: Call) -> dict[str, Any]:
-    """Return a call as JSON values, without what may be secret: values of MCP environments and headers."""
-    plain = call.as_json()
+def masked(plain: dict[str, Any]) -> dict[str, Any]:
+    """Take what may be secret out of a call as JSON values, and return it: values of MCP environments and headers."""
     for server in plain["mcp"]:
         for group in ("env", "headers"):
             server[group] = dict.fromkeys(server[group], MASK)

@@ -32,7 +32,7 @@ def record(outcome: Outcome, *, nodeid: str, started: float, ended: float) -> di
                 "passed": verdict.passed,
                 "reason": verdict.reason,
                 "score": verdict.score,
-                "evidence": json.loads(json.dumps(dict(verdict.evidence), default=str)),
+                "evidence": json.loads(json.dumps(dict(verdict.evidence), default=str)) if verdict.evidence else {},
             }
             for verdict in outcome.verdicts
         ],

@@ -33,7 +33,7 @@ from pytest_llmcall.executors.claude.relapse import Relapse
 from pytest_llmcall.executors.claude.stream import Event, Transcript
 from pytest_llmcall.executors.claude.sweeper import Sweeper
 from pytest_llmcall.executors.claude.traces import log_folder, read_logs, remove_logs
-from pytest_llmcall.executors.claude.workspace import Workspace, make_workspace, read_files, remove_folder
+from pytest_llmcall.executors.claude.workspace import Workspace, has_files, make_workspace, read_files, remove_folder
 from pytest_llmcall.executors.models import parse_model
 from pytest_llmcall.executors.tape import Tape, TapeFolder, too_many_files
 from pytest_llmcall.reply import Reply
@@ -123,7 +123,7 @@ class ClaudeCLI:
         transcript = Transcript(partial(init_fault, call))
         async with self._ahead.begun(call) as begun:
             finished = await self._finish(begun, transcript, tape)
-            files = await to_thread.run_sync(read_files, begun.work)
+            files = await to_thread.run_sync(read_files, begun.work) if has_files(begun.work) else {}
             servers = await to_thread.run_sync(read_logs, begun.logs) if call.mcp else ()
         tape.check()
         try:

@@ -60,6 +60,14 @@ def make_workspace(call: Call, *, run_id: str, login: Mapping[str, Any] | None =
         raise
 
 
+def has_files(folder: Path) -> bool:
+    """Return whether anything lies in a folder; most calls leave none, which takes no thread to see."""
+    try:
+        return bool(os.listdir(folder))  # noqa: PTH208 - the names are enough
+    except OSError:
+        return False
+
+
 def read_files(folder: Path) -> dict[str, str | None]:
     """Return what lies in a folder: paths relative to it, with the text of those that are text and not large."""
     found: dict[str, str | None] = {}
