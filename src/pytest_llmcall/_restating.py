@@ -10,6 +10,8 @@ from pytest_llmcall.verdict import CheckFailed
 
 def decisive(raised: BaseException) -> BaseException:
     """Return what an exception says about its test: of a group, as task groups raise it, what was not judged if any."""
+    if isinstance(of_doctest := getattr(raised, "exc_info", None), tuple) and isinstance(of_doctest[1], BaseException):
+        return decisive(of_doctest[1])
     if not isinstance(raised, BaseExceptionGroup):
         return raised
     each = [decisive(error) for error in raised.exceptions]

@@ -178,9 +178,9 @@ def pytest_runtest_makereport(
 
 
 def _is_ours(kind: type[BaseException]) -> bool:
-    # What a task group raises may hold what is ours.
+    # What a task group or a doctest raises may hold what is ours.
     return issubclass(kind, BaseExceptionGroup) or any(
-        each.__module__ == "pytest_llmcall.errors" for each in kind.__mro__
+        each.__module__ in {"pytest_llmcall.errors", "doctest"} for each in kind.__mro__
     )
 
 

@@ -184,3 +184,12 @@ def test_plain(llm):
     run("--llm-concurrency", concurrency).assert_outcomes(passed=1, errors=1)
     left = next(line for line in _lines(pytester.path) if "test_leaves" in line["nodeid"])
     assert (left["status"], left["attempts"], left["cost_usd"]) == ("misused", 1, None)
+
+
+@pytest.mark.usefixtures("script")
+def test_a_doctest_that_cannot_ask_is_an_error_too(
+    run: Run, write: Write, pytester: pytest.Pytester, concurrency: str
+) -> None:
+    write("asks.py", '"""\n>>> getfixture("llm").sync("capital of France", timeout=-1)\n"""\n')
+    run("--doctest-modules", "--llm-concurrency", concurrency).assert_outcomes(errors=1)
+    assert [line["status"] for line in _lines(pytester.path)] == ["misused"]
