@@ -95,6 +95,11 @@ def test_the_users_retries_stand_and_ours_are_few() -> None:
     assert environment_of({"CLAUDE_CODE_MAX_RETRIES": "7"})["CLAUDE_CODE_MAX_RETRIES"] == "7"
 
 
+def test_garbage_is_collected_by_one_thread_unless_the_user_says_otherwise() -> None:
+    assert environment_of({})["BUN_JSC_numberOfGCMarkers"] == "1"
+    assert environment_of({"BUN_JSC_numberOfGCMarkers": "4"})["BUN_JSC_numberOfGCMarkers"] == "4"
+
+
 @pytest.mark.parametrize(("timeout", "wait_ms"), [(600.0, "30000"), (20.0, "10000"), (0.001, "1")])
 def test_a_server_is_waited_for_within_the_time_of_the_call(timeout: float, wait_ms: str) -> None:
     environment = environment_of({}, timeout=timeout)
