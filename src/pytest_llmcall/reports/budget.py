@@ -27,9 +27,9 @@ def limits_text(limits: Limits) -> str:
 
 
 def over_budget(records: Iterable[Record]) -> list[str]:
-    """Return the items that were not asked, or not asked everything, because of the budget; each once."""
+    """Return the items that were not asked, or not asked everything, because of the budget; each once, sorted."""
     refused = (each for each in records if each["status"] == Status.NOT_ASKED and each["reason"].startswith(_REASON))
-    return list(dict.fromkeys(each["nodeid"] for each in refused))
+    return sorted({each["nodeid"] for each in refused})
 
 
 def budget_lines(limits: Limits, spent: Spent, refused: Sequence[str], *, everything: bool) -> Iterator[str]:
