@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 import anyio
+import anyio.lowlevel
 
 from pytest_llmcall.call import Call
 from pytest_llmcall.errors import NoReply
@@ -22,10 +23,14 @@ class Slots:
         self._limiter = anyio.CapacityLimiter(limit)
         self.peak = 0
 
-    @property
-    def all_taken(self) -> bool:
-        """Whether who asks now has to wait."""
-        return self._limiter.available_tokens <= 0
+    def try_acquire(self, holder: object) -> bool:
+        """Take a slot if one is free and nobody waits for it; return whether it was."""
+        try:
+            self._limiter.acquire_on_behalf_of_nowait(holder)
+        except anyio.WouldBlock:
+            return False
+        self.peak = max(self.peak, int(self._limiter.borrowed_tokens))
+        return True
 
     async def acquire(self, holder: object) -> None:
         """Wait for a slot, in the order of asking."""
@@ -62,19 +67,19 @@ class Limit:
 
     async def execute(self, call: Call) -> Reply:
         """Return the reply, with the seconds that the call waited for its slot; it is got ready meanwhile."""
-        if not self._slots.all_taken:
-            return await self._execute(call)
-        async with preparation(self._inner, call):
-            return await self._execute(call)
-
-    async def _execute(self, call: Call) -> Reply:
-        asked = time.monotonic()
         holder = object()
-        with self._waiting():
-            await self._slots.acquire(holder)
+        if self._slots.try_acquire(holder):
+            return await self._ask(call, holder, queued_s=0.0)
+        asked = time.monotonic()
+        async with preparation(self._inner, call):
+            with self._waiting():
+                await self._slots.acquire(holder)
+            return await self._ask(call, holder, queued_s=time.monotonic() - asked)
+
+    async def _ask(self, call: Call, holder: object, *, queued_s: float) -> Reply:
         started = time.monotonic()
-        queued_s = started - asked
         try:
+            await anyio.lowlevel.checkpoint()  # let others run, and start nothing that was cancelled
             if self._on_start:
                 self._on_start(call)
             reply = await self._inner.execute(call)
@@ -84,4 +89,4 @@ class Limit:
             raise
         finally:
             self._slots.release(holder)
-        return replace(reply, queued_s=reply.queued_s + queued_s)
+        return replace(reply, queued_s=reply.queued_s + queued_s) if queued_s else reply

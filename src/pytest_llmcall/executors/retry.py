@@ -45,5 +45,7 @@ class Retry:
                 failed.detail = "\n".join(filter(None, (failed.detail, f"not asked again: {error.reason}")))
                 raise failed from error
             else:
+                if failed is None:
+                    return reply
                 return replace(reply, attempts=attempt, queued_s=reply.queued_s + queued_s)
         raise AssertionError("unreachable: the last attempt returns or raises")
