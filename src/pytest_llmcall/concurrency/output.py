@@ -138,7 +138,8 @@ class LaneOutput:
 
     def drain_before(self, lane: Lane) -> None:
         """Keep the order of text written by a child process and by Python."""
-        if lane is self.stepping:
+        # Not for the lane's other threads: the main thread may have gone on to another lane's step meanwhile.
+        if self._is_running(lane):
             self._drain(lane)
 
     def _drain(self, lane: Lane) -> None:
