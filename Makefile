@@ -29,7 +29,7 @@ layers: $(INSTALLED)
 
 tests: $(INSTALLED)
 	$(BIN)/pytest-llmcall local pull
-	$(BIN)/pytest
+	$(BIN)/pytest -n logical --dist loadfile
 
 bench: $(INSTALLED)
 	$(BIN)/python -m bench.run
