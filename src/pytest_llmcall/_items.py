@@ -218,18 +218,17 @@ def ledger_of(item: pytest.Item) -> Ledger:
     return item.stash[LEDGER]
 
 
-def unmet_need(needs: Iterable[str], settings: Settings) -> str | None:
-    """Return in one line what is needed and not here, or None."""
+def unmet_need(needs: Iterable[str], settings: Settings, *, model: str) -> str | None:
+    """Return in one line what is needed and not here to ask a model, or None."""
+    if settings.local and parse_model(model).provider == "litellm":
+        needs = [need for need in needs if not _is_key(need)]
     reasons = ((need, _unmet(need, local=settings.local)) for need in needs)
     return next((f"needs {need}: {reason}" for need, reason in reasons if reason), None)
 
 
 def unmet_case(item: CaseItem, settings: Settings) -> str | None:
     """Return why a case cannot run here in one line, or None."""
-    needs: Iterable[str] = item.case.needs
-    if settings.local and parse_model(item.model(settings)).provider == "litellm":
-        needs = [need for need in needs if not _is_key(need)]
-    return unmet_need(needs, settings)
+    return unmet_need(item.case.needs, settings, model=item.model(settings))
 
 
 def _is_key(need: str) -> bool:

@@ -75,9 +75,14 @@ class Lifecycle:
             if isinstance(item, CaseItem):
                 reason = unmet_case(item, self.settings)
             else:
-                reason = unmet_need(mark_values(item)["needs"], self.settings) if is_managed(item) else None
+                reason = self._unmet_mark(item) if is_managed(item) else None
             if reason:
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+    def _unmet_mark(self, item: pytest.Item) -> str | None:
+        said = mark_values(item)
+        model = next(iter(self.settings.force_models), said.get("model") or self.settings.model)
+        return unmet_need(said["needs"], self.settings, model=model)
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Run a test that asks once for each of several forced models."""

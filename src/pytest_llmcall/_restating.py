@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_llmcall.errors import BrokenValidator, EvidenceLost, Misuse, NoReply, OverBudget
+from pytest_llmcall.errors import LLMCallError, OverBudget
 from pytest_llmcall.verdict import CheckFailed
 
 
@@ -21,7 +21,7 @@ def decisive(raised: BaseException) -> BaseException:
 
 def is_unjudged(raised: BaseException) -> bool:
     """Return whether an exception says that nothing was judged, and so is no failure of the model."""
-    return isinstance(raised, NoReply | BrokenValidator | EvidenceLost | Misuse)
+    return isinstance(raised, LLMCallError)
 
 
 def restate(report: pytest.TestReport, item: pytest.Item, raised: BaseException) -> None:

@@ -299,7 +299,7 @@ def _status(exchanges: Sequence[Exchange], error: BaseException | None) -> Statu
         (NotAsked, Status.NOT_ASKED),
         (NoReply, Status.NO_REPLY),
         (BrokenValidator, Status.BROKEN_VALIDATOR),
-        (Misuse, Status.MISUSED),
+        (LLMCallError, Status.MISUSED),
         (pytest.skip.Exception, unjudged),
         (pytest.xfail.Exception, unjudged),
         (pytest.exit.Exception, cut),

@@ -20,6 +20,7 @@ from pytest_llmcall.call import Call, McpServer, Message, WorkFile
 from pytest_llmcall.errors import Misuse, NoReply, Source
 from pytest_llmcall.reply import Reply
 from pytest_llmcall.validators.judging import judge_all_async
+from pytest_llmcall.validators.wording import unknown
 from pytest_llmcall.verdict import CheckFailed, Validator, Verdict, describe
 
 # A test's traceback shows the test's frames: pytest hides those of modules that say so.
@@ -136,20 +137,21 @@ class LLM:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
-    def __call__(self, prompt: str | None = None, **options: Unpack[Options]) -> Handle:
+    def __call__(self, prompt: str | None = None, *surplus: object, **options: Unpack[Options]) -> Handle:
         """Return a call that is made when it is awaited.
 
         Args:
             prompt: The user's message; or `messages=[{"role": "user", "content": …}, …]` instead.
             options: `model`, `system`, `tools`, `functions`, `mcp`, `schema`, `files`, `max_turns` and `timeout`
                 (seconds), as in case files. What is not said comes from the test's mark, then from the run.
+            surplus: Nothing; anything here is refused, as every other mistake is.
 
         Raises:
             Misuse: The arguments cannot be asked so, or this code belongs to no test.
         """
-        return self._kept(self._handle(prompt, options))
+        return self._kept(self._handle(prompt, options, surplus))
 
-    def sync(self, prompt: str | None = None, **options: Unpack[Options]) -> AskedReply:
+    def sync(self, prompt: str | None = None, *surplus: object, **options: Unpack[Options]) -> AskedReply:
         """Return the reply to a call; for tests and fixtures that are plain functions. They overlap all the same.
 
         Raises:
@@ -157,7 +159,7 @@ class LLM:
             Misuse: As for a call; or this is a coroutine, or a thread that the test started.
         """
         _refuse_in_coroutine("llm.sync()", "await llm(…)")
-        return wait(self._handle(prompt, options).answer(), "llm.sync()", "await llm(…)")
+        return wait(self._handle(prompt, options, surplus).answer(), "llm.sync()", "await llm(…)")
 
     def check(self, reply: Reply, *checks: Check) -> Pending[tuple[Verdict, ...]]:
         """Let every check judge a reply, those too that have to ask first; else as `reply.check`. Await it.
@@ -179,8 +181,8 @@ class LLM:
         self,
         times: int,
         prompt: str | None = None,
-        *,
-        check: Check | Sequence[Check],
+        *surplus: object,
+        check: Check | Sequence[Check] = (),
         pass_rate: float = 1.0,
         **options: Unpack[Options],
     ) -> Pending[Repeats]:
@@ -189,7 +191,8 @@ class LLM:
         Args:
             times: How often, 1 or more.
             prompt: As for a call.
-            check: What judges each reply, one check or several.
+            surplus: As for a call.
+            check: What judges each reply, one check or several; none is refused.
             pass_rate: The share of runs that must pass, above 0 and at most 1.
             options: As for a call.
 
@@ -201,17 +204,20 @@ class LLM:
         _check_repeat(times, pass_rate)
         checks = tuple(check) if isinstance(check, list | tuple) else (check,)
         validators = validators_of(checks)
-        handles = [self._handle(prompt, options, sample=sample) for sample in range(times)]
+        handles = [self._handle(prompt, options, surplus, sample=sample) for sample in range(times)]
         start = partial(_repeat, self._desk, handles, validators, pass_rate)
         forgotten = "these calls were never awaited, so nothing was asked: write `await llm.repeat(…)`"
         return self._kept(Pending(start, place=handles[0].place, forgotten=forgotten, parts=handles))
 
-    def _handle(self, prompt: str | None, options: Options, *, sample: int = 0) -> Handle:
+    def _handle(self, prompt: str | None, options: Options, surplus: Sequence[object], *, sample: int = 0) -> Handle:
         place = calling_place()
         ledger = self._desk.ledger()
         own: dict[str, object] = dict(options)
-        if unknown := sorted(own.keys() - Options.__annotations__.keys()):
-            raise TypeError(f"llm(…) got unexpected arguments: {', '.join(unknown)}")
+        known = Options.__annotations__.keys()
+        wrong = [f"takes one prompt, found {each!r:.80} besides" for each in surplus]
+        wrong += [unknown("argument", key, known) for key in own if key not in known]
+        if wrong:
+            raise Misuse("llm(…) cannot be asked so: " + "; ".join(wrong))
         messages = own.pop("messages", None)
         call = make_call(prompt, messages, own, self._desk.defaults(), path=place.path, sample=sample)
         return Handle(self._desk, ledger, self._desk.completed(call), place)

@@ -25,9 +25,8 @@ __tracebackhide__ = True
 T = TypeVar("T")
 Check = Validator | Callable[..., Any]
 
-_CONTENT: Final = frozenset(
-    {"data", "denied", "ending", "ending_detail", "files", "text", "tool_uses", "transcript", "turns"}
-)
+# Not the tools, the files or missing data: that there are none is what a bad ending looks like.
+_SAYS_HOW_IT_ENDED: Final = frozenset({"ending", "ending_detail", "text", "transcript"})
 
 
 class Desk(Protocol):
@@ -81,7 +80,7 @@ class AskedReply(Reply):
     book: Book | None = field(repr=False, compare=False)
 
     def __getattribute__(self, name: str) -> Any:
-        if name in _CONTENT and (book := object.__getattribute__(self, "book")) is not None:
+        if name in _SAYS_HOW_IT_ENDED and (book := object.__getattribute__(self, "book")) is not None:
             book.looked_at = True
         return object.__getattribute__(self, name)
 
@@ -126,7 +125,10 @@ def unseen_ending(reply: Reply) -> tuple[Source, Verdict] | None:
     if book is None or book.looked_at or reply.ending is Ending.COMPLETED:
         return None
     detail = f": {cut(reply.ending_detail)}" if reply.ending_detail else ""
-    reason = f"the reply ended with {reply.ending.value!r}, and the test neither checked nor read it{detail}"
+    reason = (
+        f"the reply to the call at {book.place} ended with {reply.ending.value!r}, and the test neither checked nor "
+        f"read it{detail}"
+    )
     return book.place, Verdict(validator=COMPLETED, passed=False, reason=reason)
 
 

@@ -106,6 +106,14 @@ def unless_stopped(lane: Lane | None) -> Iterator[None]:
         raise LaneCancelled("the run has stopped")
 
 
+def _prepare_for_rerunfailures(item: pytest.Item) -> None:
+    """Let pytest-rerunfailures see a teardown whose set-up was cut short: it makes these with the set-up's report."""
+    if item.config.pluginmanager.has_plugin("rerunfailures"):
+        for name in ("_terminal_errors", "_test_xfailed", "_rerun_condition_excinfos", "_rerun_condition_results"):
+            if not hasattr(item, name):
+                setattr(item, name, {})
+
+
 def tear_down_stopped(lane: Lane) -> None:
     """Tear down an item that the stop of the run has cut short; it is reported only if that fails."""
     item = lane.item
@@ -113,6 +121,7 @@ def tear_down_stopped(lane: Lane) -> None:
     if lane.phase == "teardown":
         return
     lane.unreported.clear()
+    _prepare_for_rerunfailures(item)
     report = call_and_report(item, "teardown", log=False, nextitem=None)
     if lane.abandoned:
         reporter: Any = item.config.pluginmanager.get_plugin("terminalreporter")

@@ -10,7 +10,7 @@ from typing import Any, Final
 from pytest_llmcall.call import Call
 from pytest_llmcall.errors import NoReply
 from pytest_llmcall.outcome import Exchange, Outcome, Status
-from pytest_llmcall.reply import Reply
+from pytest_llmcall.reply import Ending, Reply
 from pytest_llmcall.validators.judging import COMPLETED
 from pytest_llmcall.verdict import describe
 
@@ -81,6 +81,8 @@ def _call_lines(call: Call) -> Iterator[str]:
 
 def _reply_lines(reply: Reply) -> Iterator[str]:
     yield from _block("reply", reply.text, SHOWN_REPLY, reply.tape)
+    if reply.ending is not Ending.COMPLETED:
+        yield f"  ended:  {reply.ending.value}"
     if reply.tool_uses:
         yield f"  tools:  {', '.join(use.name + (' (error)' if use.is_error else '') for use in reply.tool_uses)}"
     if reply.denied:

@@ -18,6 +18,9 @@ from pytest_llmcall.reply import Reply
 from pytest_llmcall.validators.wording import show, unknown
 from pytest_llmcall.verdict import Verdict
 
+# Who misuses a validator sees where: pytest hides the frames of modules that say so.
+__tracebackhide__ = True
+
 PARAMETERS: Final = ConfigDict(strict=True, extra="forbid")
 """Parameters are never converted: `"3"` is not 3, and true is not 1."""
 

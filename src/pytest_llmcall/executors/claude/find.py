@@ -16,7 +16,7 @@ from pytest_llmcall.errors import ConfigurationError
 
 INSTALL: Final = (
     "install it with `pip install 'pytest-llmcall[claude-cli]'` or `npm install -g @anthropic-ai/claude-code`, "
-    "or name it with --llm-claude PATH"
+    "or name it with --llm-claude=PATH"
 )
 # What `claude install`, npm and Homebrew use; pytest started by an IDE often lacks them on PATH.
 KNOWN_PLACES: Final = (
@@ -116,9 +116,9 @@ def _problem(path: Path) -> tuple[str, str] | None:
     if path.is_dir():
         return "is a directory", f"name the program itself, for example {path / 'claude'}"
     if not path.exists():
-        return "does not exist", "name the program with --llm-claude PATH, or leave it out to have it found"
+        return "does not exist", "name the program with --llm-claude=PATH, or leave it out to have it found"
     if not path.is_file():
-        return "is not a file", "name the program with --llm-claude PATH, or leave it out to have it found"
+        return "is not a file", "name the program with --llm-claude=PATH, or leave it out to have it found"
     if not os.access(path, os.X_OK):
         return "is not executable", f"run `chmod +x {path}`"
     return None
