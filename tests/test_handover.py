@@ -152,7 +152,15 @@ def test_a_call_is_said_to_wait_until_it_has_its_slot_and_no_longer() -> None:
             return reply()
 
     async def ask() -> None:
-        await Limit(Inner(), Slots(1), waiting=Note).execute(CALL)
+        slots, other = Slots(1), object()
+        await slots.acquire(other)
+        limited = Limit(Inner(), slots, waiting=Note)
+        async with anyio.create_task_group() as group:
+            group.start_soon(limited.execute, CALL)
+            while not waiting:
+                await anyio.lowlevel.checkpoint()
+            slots.release(other)
+        await limited.execute(CALL)
 
     anyio.run(ask)
-    assert waiting == ["waits", "goes", "asks"]
+    assert waiting == ["waits", "goes", "asks", "asks"]

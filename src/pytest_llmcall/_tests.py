@@ -27,6 +27,9 @@ from pytest_llmcall.reports.record import record
 from pytest_llmcall.reports.terminal import exchanges_lines
 from pytest_llmcall.verdict import CheckFailed
 
+# A test's traceback shows the test's frames: pytest hides those of modules that say so.
+__tracebackhide__ = True
+
 CALLS: Final = pytest.StashKey[str]()
 MARKS: Final = pytest.StashKey[Mapping[str, Any]]()
 FORGOTTEN: Final = pytest.StashKey[tuple[BaseException, Source]]()

@@ -190,9 +190,7 @@ def test_a_model_without_an_executor_is_an_error_that_says_what_to_write() -> No
             await Router(claude=FakeExecutor()).execute(call(model="gpt-4o"))
         return f"{caught.value} {caught.value.remedy} {caught.value.scope}"
 
-    assert (
-        run(main) == "no executor for the model 'gpt-4o' write max/<model> for a Claude model call"
-    )
+    assert run(main) == "no executor for the model 'gpt-4o' write max/<model> for a Claude model call"
 
 
 def test_an_executor_that_could_not_be_made_says_why_to_all_who_ask() -> None:

@@ -77,7 +77,9 @@ def test_two(shared): ...
     result = run("--llm-concurrency", concurrency, "-rE")
     result.assert_outcomes(passed=4, errors=2)
     result.stdout.fnmatch_lines(["*test_await.py:6: this call was never awaited, so nothing was asked*"])
-    result.stdout.fnmatch_lines(["*NO  completed: the reply to the call at * ended with 'refusal', and the test neither checked*"])
+    result.stdout.fnmatch_lines(
+        ["*NO  completed: the reply to the call at * ended with 'refusal', and the test neither checked*"]
+    )
 
 
 @pytest.mark.usefixtures("script")
