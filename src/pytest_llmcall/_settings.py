@@ -14,8 +14,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from pytest_llmcall.errors import SettingsError
-
 DEFAULT_CONCURRENCY: Final = 8
 DEFAULT_TIMEOUT_S: Final = 120.0
 DEFAULT_MODEL: Final = "max/default"
@@ -110,6 +108,8 @@ def read_settings(
         exclusive_fixtures=tuple(ini("llm_exclusive_fixtures") or ()),
     )
     if problems:
+        from pytest_llmcall.errors import SettingsError  # noqa: PLC0415 - most runs have no use for it
+
         raise SettingsError("\n".join(problems))
     return settings
 

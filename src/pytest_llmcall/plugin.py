@@ -13,7 +13,6 @@ import pytest
 
 from pytest_llmcall import _settings
 from pytest_llmcall._selection import uses_llm
-from pytest_llmcall.errors import SettingsError
 
 if TYPE_CHECKING:
     from pytest_llmcall._asking import LLM
@@ -103,7 +102,11 @@ def pytest_configure(config: pytest.Config) -> None:
             invocation_dir=config.invocation_params.dir,
             arguments=config.invocation_params.args if config.inipath is None else (),
         )
-    except SettingsError as error:
+    except Exception as error:
+        from pytest_llmcall.errors import SettingsError  # noqa: PLC0415 - most runs have no use for it
+
+        if not isinstance(error, SettingsError):
+            raise
         raise pytest.UsageError(str(error)) from error
     config.stash[SETTINGS] = settings
     config.stash[SKIPPED] = 0
