@@ -87,7 +87,10 @@ def test_right(llm): ...
 
 
 @pytest.mark.parametrize("asked_for", [True, False])
-def test_all_wrong_marks_are_errors_at_collection_with_their_places(run: Run, write: Write, asked_for: bool) -> None:  # noqa: FBT001
+def test_all_wrong_marks_are_errors_at_collection_with_their_places(
+    run: Run, write: Write, monkeypatch: pytest.MonkeyPatch, *, asked_for: bool
+) -> None:
+    monkeypatch.delenv("CI", raising=False)  # there pytest's short summary repeats the whole text
     write("test_wrong.py", WRONG)
     write("test_other.py", "def test_ordinary(): ...\n")
     result = run(llm=asked_for)
