@@ -174,6 +174,16 @@ class PythonTests:
             _raise_if_open(item, _never_awaited(handles), replies)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, None, None]:
+        """Write what the set-up has asked if the run stops in it: nothing else reports that item."""
+        try:
+            yield
+        except (pytest.exit.Exception, KeyboardInterrupt) as error:
+            if LEDGER in item.stash:
+                self.write(item, error, session=self._session())
+            raise
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, None, None]:
         """See what the item's fixtures have left undone, and write what they asked after its outcome."""
         error: BaseException | None = None

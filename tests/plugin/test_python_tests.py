@@ -585,3 +585,34 @@ def judged(llm):
     write("cases.llm.yaml", "cases:\n  - {id: a, prompt: x, validate: [judged]}\n")
     run().assert_outcomes(failed=1)
     assert len(outcomes()["a"]["calls"]) == 2
+
+
+def test_a_call_that_is_cut_in_a_set_up_did_not_pass(
+    run: Run, write: Write, outcomes: Outcomes, model: ScriptedModel
+) -> None:
+    gate = Gate(Text("no"))
+
+    def hangs(request: Request) -> bool:
+        if "hangs" not in request.user_text:
+            return False
+        gate.release()
+        return True
+
+    model.on("fails", gate)
+    model.on(hangs, Hang())
+    write(
+        "test_cut.py",
+        HEAD
+        + """
+@pytest.fixture
+async def story(llm):
+    return await llm("hangs")
+
+async def test_waits(story): ...
+
+async def test_fails(llm):
+    assert (await llm("fails")).text == "yes"
+""",
+    )
+    run("-x", "--llm-concurrency", "2").assert_outcomes(failed=1)
+    assert {name: line["status"] for name, line in outcomes().items()} == {"test_waits": "cut", "test_fails": "failed"}
