@@ -540,7 +540,7 @@ def test_workers_of_xdist_run_tests_that_ask(run: Run, write: Write, outcomes: O
     assert len(outcomes()) == 7
 
 
-def test_exitfirst_says_which_calls_were_cut(run: Run, write: Write, outcomes: Outcomes, model: ScriptedModel) -> None:
+def one_fails_when_the_other_hangs(model: ScriptedModel) -> None:
     gate = Gate(Text("no"))
 
     def hangs(request: Request) -> bool:
@@ -551,6 +551,10 @@ def test_exitfirst_says_which_calls_were_cut(run: Run, write: Write, outcomes: O
 
     model.on("fails", gate)
     model.on(hangs, Hang())
+
+
+def test_exitfirst_says_which_calls_were_cut(run: Run, write: Write, outcomes: Outcomes, model: ScriptedModel) -> None:
+    one_fails_when_the_other_hangs(model)
     write(
         "test_cut.py",
         HEAD
@@ -587,19 +591,29 @@ def judged(llm):
     assert len(outcomes()["a"]["calls"]) == 2
 
 
+# pytest-rerunfailures makes this with the report of the set-up, and needs it for that of the teardown.
+RERUNS = """
+import pytest
+
+class Reruns:
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item, call):
+        report = yield
+        if report.when == "setup":
+            item._terminal_errors = {}
+        item._terminal_errors[report.when] = report.failed
+        return report
+
+def pytest_configure(config):
+    config.pluginmanager.register(Reruns(), "rerunfailures")
+"""
+
+
 def test_a_call_that_is_cut_in_a_set_up_did_not_pass(
     run: Run, write: Write, outcomes: Outcomes, model: ScriptedModel
 ) -> None:
-    gate = Gate(Text("no"))
-
-    def hangs(request: Request) -> bool:
-        if "hangs" not in request.user_text:
-            return False
-        gate.release()
-        return True
-
-    model.on("fails", gate)
-    model.on(hangs, Hang())
+    one_fails_when_the_other_hangs(model)
+    write("conftest.py", RERUNS)
     write(
         "test_cut.py",
         HEAD
@@ -614,5 +628,8 @@ async def test_fails(llm):
     assert (await llm("fails")).text == "yes"
 """,
     )
-    run("-x", "--llm-concurrency", "2").assert_outcomes(failed=1)
+    result = run("-x", "--llm-concurrency", "2")
+    result.assert_outcomes(failed=1)
+    assert result.ret != pytest.ExitCode.INTERNAL_ERROR
+    result.stdout.fnmatch_lines(["* cut * test_cut.py::test_waits"])
     assert {name: line["status"] for name, line in outcomes().items()} == {"test_waits": "cut", "test_fails": "failed"}

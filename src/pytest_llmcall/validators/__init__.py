@@ -10,11 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pytest_llmcall.validators.base import BuiltIn, ParameterError, ParameterProblem
     from pytest_llmcall.validators.registry import (
         BUILT_IN,
-        BuiltIn,
-        ParameterError,
-        ParameterProblem,
         build,
         contains,
         equals,

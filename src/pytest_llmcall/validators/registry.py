@@ -22,28 +22,6 @@ from pytest_llmcall.validators.text import (
 )
 from pytest_llmcall.validators.wording import nearest_of, show, unknown
 
-__all__ = [
-    "BUILT_IN",
-    "BuiltIn",
-    "ParameterError",
-    "ParameterProblem",
-    "build",
-    "contains",
-    "equals",
-    "field",
-    "json",
-    "json_schema",
-    "max_length",
-    "max_words",
-    "min_length",
-    "min_words",
-    "names",
-    "nearest",
-    "not_contains",
-    "not_empty",
-    "regex",
-]
-
 contains = Contains
 equals = Equals
 field = Field
