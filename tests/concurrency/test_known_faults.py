@@ -486,3 +486,29 @@ async def test_twice(twice):
     run = _run(tmp_path, text)
     assert run.outcomes() == {"test_twice": "error"}
     assert "has more than one 'yield'" in run.stdout
+
+
+def test_no_thread_of_a_lane_takes_what_stands_in_the_descriptors(tmp_path: Path) -> None:
+    # Between its look at whose step it is and its taking, the step may be another lane's: no order of events shows it
+    # for sure, so the taking itself is watched.
+    text = """
+import threading
+from pytest_llmcall.concurrency.output import LaneOutput
+
+DRAINING = set()
+STOCK = LaneOutput._drain
+
+def noted(self, lane):
+    DRAINING.add(threading.current_thread())
+    STOCK(self, lane)
+
+LaneOutput._drain = noted
+
+async def test_prints():
+    thread = threading.Thread(target=print, args=("from a thread",))
+    thread.start()
+    thread.join()
+    print("from the test")
+    assert DRAINING == {threading.main_thread()}
+"""
+    _all_passed(_run(tmp_path, text), 1)
